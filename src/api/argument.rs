@@ -1,0 +1,78 @@
+//! What the arguments must be.
+
+use crate::error::Error;
+use crate::time::Timestamp;
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::{enum_helper, pg_sys};
+use uuid::Uuid;
+
+/// What a `varchar(255)` holds, in characters.
+const MAX_CHARS: usize = 255;
+
+/// How much of a user agent is stored, in characters. Clients choose it, so it needs a bound; and
+/// nobody should lose a session over a long one, so the rest is cut off.
+const MAX_USER_AGENT_CHARS: usize = 1024;
+
+/// A `user_id`: not NULL, not empty, at most 255 characters.
+pub(super) fn user_id(value: Option<&str>) -> Result<&str, Error> {
+    match value {
+        None => Err(Error::Null("user_id")),
+        Some("") => Err(Error::Empty("user_id")),
+        Some(user_id) => fitting("user_id", user_id),
+    }
+}
+
+/// A `client_id`: NULL, or at most 255 characters.
+pub(super) fn client_id(value: Option<&str>) -> Result<Option<&str>, Error> {
+    value
+        .map(|client_id| fitting("client_id", client_id))
+        .transpose()
+}
+
+fn fitting<'a>(name: &'static str, value: &'a str) -> Result<&'a str, Error> {
+    if value.chars().nth(MAX_CHARS).is_some() {
+        return Err(Error::TooLong(name));
+    }
+    Ok(value)
+}
+
+/// A user agent, cut to what is stored of it.
+pub(super) fn user_agent(value: Option<&str>) -> Option<&str> {
+    value.map(|text| match text.char_indices().nth(MAX_USER_AGENT_CHARS) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    })
+}
+
+/// A UUID as the pure modules know it.
+pub(super) fn uuid(value: Option<pgrx::Uuid>) -> Option<Uuid> {
+    value.map(|id| Uuid::from_bytes(*id.as_bytes()))
+}
+
+/// A `not_after`: NULL, or later than `now`.
+pub(super) fn not_after(
+    value: Option<TimestampWithTimeZone>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let value = value.map(|at| Timestamp(at.into()));
+    if value.is_some_and(|at| at <= now) {
+        return Err(Error::NotAfterPast);
+    }
+    Ok(value)
+}
+
+/// A value of the enum `auth.aal_level`, as its label.
+pub struct AalLevel(pub(super) String);
+
+pgrx::impl_sql_translatable!(AalLevel, "auth.aal_level");
+
+// SAFETY: the argument is declared as `auth.aal_level` above, and an enum's datum is the OID of its
+// label's row, which is what is read here.
+unsafe impl<'fcx> ArgAbi<'fcx> for AalLevel {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        let oid = unsafe { arg.unbox_arg_using_from_datum::<pg_sys::Oid>() };
+        let (label, ..) = enum_helper::lookup_enum_by_oid(oid.unwrap_or(pg_sys::InvalidOid));
+        Self(label)
+    }
+}

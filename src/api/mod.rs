@@ -1,0 +1,16 @@
+//! The SQL functions, all in schema `auth`: decode the arguments, ask the store, answer.
+//!
+//! Every argument is an `Option`, so that a NULL gets a considered answer and never a silent NULL.
+//! Functions that touch tables are SECURITY DEFINER with a pinned search_path; `sql/privileges.sql`
+//! takes them from PUBLIC.
+
+mod argument;
+mod present;
+mod row;
+
+mod explain;
+mod family;
+mod issue;
+mod revoke;
+mod rotate;
+mod session;

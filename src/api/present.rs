@@ -1,0 +1,184 @@
+//! A presented token: what the verdict means for the client.
+
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::grant::{Grant, Status};
+use crate::policy::{Policy, ReuseAction};
+use crate::replay::{self, ReplayKey};
+use crate::secret::random_uuid;
+use crate::store::{Caller, Claim, Held, Store};
+use crate::token::Token;
+use crate::verdict::{Retry, Verdict, verdict};
+
+/// How often a token that changes hands in the same moment is claimed again.
+const ATTEMPTS: usize = 3;
+
+/// One presentation of one token.
+pub(super) struct Presentation<'a> {
+    pub(super) store: &'a Store<'a>,
+    pub(super) token: &'a Token,
+    pub(super) policy: &'a Policy,
+}
+
+impl Presentation<'_> {
+    /// Uses the token on behalf of `client_id`: rotates it, replays its child, or detects its reuse.
+    pub(super) fn rotate(
+        &self,
+        client_id: Option<&str>,
+        caller: &Caller<'_>,
+    ) -> Result<Grant, Error> {
+        let digest = self.token.digest();
+        for _ in 0..ATTEMPTS {
+            let mut held = match self.store.claim(&digest)? {
+                Claim::NotFound => return Ok(Grant::refused(Status::NotFound)),
+                Claim::Raced => continue,
+                Claim::Held(held) => held,
+            };
+            let granted = match verdict(&held.facts, client_id, self.policy, held.now) {
+                Verdict::Rotate => self.swap(&mut held, caller)?,
+                Verdict::Keep => Some(self.keep(&mut held, caller)?),
+                Verdict::Reuse => Some(self.end_family(&held)?),
+                other => Some(self.answer(other, &held)?),
+            };
+            if let Some(grant) = granted {
+                return Ok(grant);
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// The answer that [`Presentation::rotate`] would give to the right client, without the token.
+    pub(super) fn explain(&self) -> Result<Grant, Error> {
+        let held = match self.store.look(&self.token.digest())? {
+            Claim::NotFound => return Ok(Grant::refused(Status::NotFound)),
+            Claim::Raced => return Err(Error::Contended),
+            Claim::Held(held) => held,
+        };
+        let client_id = held.facts.session.client_id.as_deref();
+        let verdict = verdict(&held.facts, client_id, self.policy, held.now);
+        let grant = self.answer(verdict, &held)?;
+        Ok(Grant {
+            refresh_token: None,
+            ..grant
+        })
+    }
+
+    /// The answer to a verdict, where nothing is written.
+    fn answer(&self, verdict: Verdict, held: &Held) -> Result<Grant, Error> {
+        let refused = |status| Grant::refused_token(status, &held.facts.session, held.row);
+        Ok(match verdict {
+            Verdict::ClientMismatch => Grant::refused(Status::ClientMismatch),
+            Verdict::Expired(expiry) => Grant::expired(&held.facts.session, held.row, expiry),
+            Verdict::Rotate => self.granted(Status::Rotated, held),
+            Verdict::Keep => self.granted(Status::Unchanged, held),
+            Verdict::Replay(retry) => self
+                .replay(held, retry)?
+                .unwrap_or_else(|| refused(Status::Revoked)),
+            Verdict::Reuse => refused(Status::ReuseDetected),
+            Verdict::Revoked => refused(Status::Revoked),
+        })
+    }
+
+    fn granted(&self, status: Status, held: &Held) -> Grant {
+        let token = Some(self.token.clone());
+        Grant::granted(status, token, &held.facts.session, held.row, self.policy)
+    }
+
+    /// Revokes the token and mints its child. None: somebody changed the row without the lock.
+    fn swap(&self, held: &mut Held, caller: &Caller<'_>) -> Result<Option<Grant>, Error> {
+        self.adopt(held)?;
+        let kept = held
+            .key
+            .take_if(|_| replay::keeps_key(&held.facts.session, self.policy, held.now));
+        let key = match kept {
+            Some(key) => key,
+            None => ReplayKey::generate()?,
+        };
+        let child = self.token.child(&key);
+        let row = self.store.rotate(held, &child.digest(), &key, caller)?;
+        Ok(row.map(|row| {
+            let session = held.facts.session.refreshed(held.now);
+            Grant::granted(Status::Rotated, Some(child), &session, row, self.policy)
+        }))
+    }
+
+    /// Records the use of a token that stays as it is.
+    fn keep(&self, held: &mut Held, caller: &Caller<'_>) -> Result<Grant, Error> {
+        self.adopt(held)?;
+        if let Some(id) = held.facts.session.id {
+            self.store.touch(id, held.now, caller)?;
+        }
+        held.facts.session = held.facts.session.refreshed(held.now);
+        Ok(self.granted(Status::Unchanged, held))
+    }
+
+    /// The live token again, if it descends from the presented one.
+    fn replay(&self, held: &Held, retry: Retry) -> Result<Option<Grant>, Error> {
+        let (Some(session), Some(key), Some((row, live))) =
+            (held.facts.session.id, &held.key, &held.live)
+        else {
+            return Ok(None);
+        };
+        let Some(descent) = replay::descend(self.token, key, live, held.rotations) else {
+            return Ok(None);
+        };
+        if !self.store.descends(session, &descent)? {
+            return Ok(None);
+        }
+        let (token, session) = (Some(descent.token), &held.facts.session);
+        let grant = Grant::granted(Status::Replayed, token, session, *row, self.policy);
+        Ok(Some(grant.because(retry)))
+    }
+
+    /// Ends the family of a token that somebody else has a copy of.
+    fn end_family(&self, held: &Held) -> Result<Grant, Error> {
+        if self.policy.reuse_action == ReuseAction::RevokeSession {
+            match (&held.chain, held.facts.session.id) {
+                (Some(chain), _) => self.store.revoke_chain(chain, held.now)?,
+                (None, Some(id)) => self.store.end_sessions(&[id], held.now)?,
+                (None, None) => 0,
+            };
+        }
+        self.answer(Verdict::Reuse, held)
+    }
+
+    /// Gives a family without a session one, whose id has the slot that its tokens have.
+    fn adopt(&self, held: &mut Held) -> Result<(), Error> {
+        if let Some(chain) = &held.chain {
+            let id = self.token.slot().stamp(random_uuid()?);
+            let session = &held.facts.session;
+            self.store
+                .adopt(chain, held.row.id, id, session, held.now)?;
+            held.facts.session.id = Some(id);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a presented token; none if it is NULL or not a token of ours.
+pub(super) fn parse(token: Option<&str>) -> Option<Token> {
+    token.and_then(Token::parse)
+}
+
+/// The value that the tables show for `value`, which is a token or such a value itself.
+pub(super) fn stored_value(value: &str) -> StoredValue<'_> {
+    match Token::parse(value) {
+        Some(token) => StoredValue::Digest(token.digest()),
+        None => StoredValue::Verbatim(value),
+    }
+}
+
+/// A value of the columns `token` and `parent`.
+pub(super) enum StoredValue<'a> {
+    Digest(Digest),
+    Verbatim(&'a str),
+}
+
+impl StoredValue<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Digest(digest) => digest.as_str(),
+            Self::Verbatim(value) => value,
+        }
+    }
+}

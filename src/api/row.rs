@@ -1,0 +1,83 @@
+//! The answer as a row of `auth.refresh_token_grant`.
+
+use crate::grant::Grant;
+use crate::time::Timestamp;
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::{IntoDatum, pg_sys};
+use std::ffi::CString;
+use uuid::Uuid;
+
+pgrx::impl_sql_translatable!(Grant, "auth.refresh_token_grant");
+
+/// The attributes of `auth.refresh_token_grant`.
+const ATTRIBUTES: usize = 10;
+
+// SAFETY: the function is declared to return `auth.refresh_token_grant`, and a row of that very type
+// is what is returned.
+unsafe impl BoxRet for Grant {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        let datum = unsafe { form_row(&self, fcinfo.as_mut_ptr()) };
+        unsafe { fcinfo.return_raw_datum(datum) }
+    }
+}
+
+/// # Safety
+/// `fcinfo` is the call of a function that returns `auth.refresh_token_grant`.
+unsafe fn form_row(grant: &Grant, fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
+    // SAFETY: the descriptor comes from the function's own catalog row, so it is right also after
+    // the type was dropped and created anew. The arrays have an entry for each of its attributes.
+    unsafe {
+        pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut descriptor);
+        assert!(!descriptor.is_null() && (*descriptor).natts as usize == ATTRIBUTES);
+        let status = enum_datum(grant.status.label(), descriptor);
+        let values = [Some(status)].into_iter().chain(columns(grant));
+        let mut datums = [pg_sys::Datum::null(); ATTRIBUTES];
+        let mut nulls = [true; ATTRIBUTES];
+        for (at, value) in values.enumerate() {
+            nulls[at] = value.is_none();
+            datums[at] = value.unwrap_or(pg_sys::Datum::null());
+        }
+        let tuple = pg_sys::heap_form_tuple(descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+    }
+}
+
+/// The columns after `status`, in the type's order.
+fn columns(grant: &Grant) -> [Option<pg_sys::Datum>; ATTRIBUTES - 1] {
+    let time = |at: Option<Timestamp>| at.map(|at| pg_sys::Datum::from(at.0));
+    let uuid = |id: Option<Uuid>| pgrx::Uuid::from_bytes(id?.into_bytes()).into_datum();
+    [
+        grant
+            .refresh_token
+            .as_ref()
+            .and_then(|token| token.as_str().into_datum()),
+        grant.user_id.as_deref().and_then(IntoDatum::into_datum),
+        uuid(grant.session_id),
+        uuid(grant.instance_id),
+        grant.token_id.map(pg_sys::Datum::from),
+        time(grant.issued_at),
+        time(grant.expires_at),
+        time(grant.session_expires_at),
+        grant.reason.and_then(IntoDatum::into_datum),
+    ]
+}
+
+/// `label` as a value of the enum that is the first attribute of `descriptor`.
+///
+/// # Safety
+/// `descriptor` is a row type whose first attribute is an enum with that label.
+unsafe fn enum_datum(label: &str, descriptor: pg_sys::TupleDesc) -> pg_sys::Datum {
+    let label = CString::new(label).expect("a label has no NUL");
+    // SAFETY: as the caller says; the input function reads the label and keeps nothing of it.
+    unsafe {
+        let enum_type = (*descriptor).attrs.as_slice(ATTRIBUTES)[0].atttypid;
+        pg_sys::OidInputFunctionCall(
+            pg_sys::F_ENUM_IN.into(),
+            label.as_ptr().cast_mut(),
+            enum_type,
+            -1,
+        )
+    }
+}

@@ -1,0 +1,95 @@
+//! Errors that break a call, and their SQLSTATEs: the only module that knows these.
+//!
+//! A verdict about a token is never an error, since an ERROR would undo the revocation that it
+//! reports. An error means that the contract of a function was broken, or could not be kept; nothing
+//! is changed then. No message holds a token, a key or a digest.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgSqlErrorCode, spi};
+use rand::rngs::SysError;
+use thiserror::Error;
+
+/// Everything that can be wrong with a call.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A NULL where the function needs a value.
+    #[error("{0} must not be NULL")]
+    Null(&'static str),
+    /// An empty string where the function needs a name.
+    #[error("{0} must not be empty")]
+    Empty(&'static str),
+    /// A string that does not fit its column.
+    #[error("{0} is too long")]
+    TooLong(&'static str),
+    /// A session that would be dead at birth.
+    #[error("not_after must be in the future")]
+    NotAfterPast,
+    /// No such session, or another user's: a caller who guesses ids can't tell which.
+    #[error("session_id is not a session of this user")]
+    SessionUnknown,
+    /// The session has ended.
+    #[error("session has ended")]
+    SessionEnded,
+    /// The session is bound to another client.
+    #[error("session belongs to another client")]
+    SessionOfOtherClient,
+    /// A call that writes, where nothing can be written.
+    #[error("cannot change refresh tokens in a read-only transaction")]
+    ReadOnly,
+    /// Another transaction changed the same rows, in a way that this one can't see.
+    #[error("could not serialize access to a token family due to concurrent update")]
+    Contended,
+    /// The operating system gave no random bytes.
+    #[error("could not get random bytes from the operating system")]
+    Random(#[from] SysError),
+    /// A column holds NULL that never can in the tables as installed.
+    #[error("unexpected NULL in the tables of extension \"refresh_tokens\"")]
+    UnexpectedNull,
+    /// The server programming interface refused a call.
+    #[error("internal error in the server programming interface: {0}")]
+    Spi(#[from] spi::Error),
+}
+
+impl Error {
+    fn code(&self) -> PgSqlErrorCode {
+        match self {
+            Self::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::Empty(_) | Self::NotAfterPast => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
+            Self::SessionUnknown => PgSqlErrorCode::ERRCODE_FOREIGN_KEY_VIOLATION,
+            Self::SessionEnded | Self::SessionOfOtherClient => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            Self::ReadOnly => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::Contended => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Self::Random(_) => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+            Self::UnexpectedNull | Self::Spi(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLong(_) => Some("At most 255 characters are stored."),
+            Self::SessionUnknown => Some("Leave session_id out to open a new session."),
+            Self::SessionEnded => Some("The user has to log in again: leave session_id out."),
+            Self::ReadOnly => {
+                Some("Call this function on the primary server, in a read-write transaction.")
+            }
+            Self::Contended => Some("Retry the transaction."),
+            Self::UnexpectedNull => {
+                Some("Compare the definition of the tables with a fresh installation.")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        let report = Self::new(error.code(), error.to_string(), "refresh_tokens");
+        match error.hint() {
+            Some(hint) => report.set_hint(hint),
+            None => report,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Refresh tokens inside PostgreSQL: issued, rotated, checked for reuse and revoked in the
+//! transaction of the caller.
+//!
+//! One rotation's data flows one way: `api` takes the arguments, `token` reads the string, `store`
+//! locks the family and reads it, `verdict` decides, `store` writes, `api` answers.
+
+// ---- pure: what a token is, and what is to be done with one -------------------------------------
+mod digest;
+mod family;
+mod grant;
+mod policy;
+mod replay;
+mod secret;
+mod session;
+mod time;
+mod token;
+mod verdict;
+
+// ---- PostgreSQL: settings, tables, errors, functions --------------------------------------------
+mod api;
+mod error;
+mod settings;
+mod store;
+
+use pgrx::prelude::*;
+
+pgrx::pg_module_magic!(name, version);
+
+// The install script: schema, then the functions of `api`, then comments, then privileges.
+extension_sql_file!("../sql/schema.sql", bootstrap);
+extension_sql_file!(
+    "../sql/comments.sql",
+    requires = [
+        issue_refresh_token,
+        rotate_refresh_token,
+        explain_refresh_token,
+        revoke_refresh_token,
+        revoke_token_family,
+        revoke_session,
+        revoke_user_sessions,
+        is_session_live,
+        draw_token_family,
+    ]
+);
+extension_sql_file!("../sql/privileges.sql", finalize);
+
+/// Called by PostgreSQL when it loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[path = "../pg_test/mod.rs"]
+pub mod pg_test;

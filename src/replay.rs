@@ -1,0 +1,178 @@
+//! The replay key: how a retry gets the same child again although only digests are stored.
+
+use crate::digest::Digest;
+use crate::policy::Policy;
+use crate::secret::random;
+use crate::session::Session;
+use crate::time::Timestamp;
+use crate::token::{SECRET_LEN, Token};
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rand::rngs::SysError;
+use sha2::Sha256;
+use std::fmt;
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// Separates this use of HMAC from any other that the same key could be put to.
+const DOMAIN: &[u8] = b"pgrt_child_v1:";
+
+const KEY_LEN: usize = 32;
+const COLUMN_LEN: usize = 43;
+
+/// How many generations a retry is followed at the most. An honest client doesn't fall this far
+/// behind within `reuse_interval`; the bound keeps a call's work small whatever a row says.
+const MAX_GENERATIONS: i64 = 4096;
+
+/// The key that the children of a session are derived with: 32 random bytes, wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReplayKey(Zeroizing<[u8; KEY_LEN]>);
+
+impl ReplayKey {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// As [`random`].
+    pub fn generate() -> Result<Self, SysError> {
+        random().map(Self)
+    }
+
+    /// The key in `auth.sessions.refresh_token_hmac_key`, or none if the column holds no key of ours.
+    pub fn from_column(text: &str) -> Option<Self> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        if text.len() != COLUMN_LEN {
+            return None;
+        }
+        BASE64URL_NOPAD
+            .decode_mut(text.as_bytes(), key.as_mut_slice())
+            .ok()?;
+        Some(Self(key))
+    }
+
+    /// The key as `auth.sessions.refresh_token_hmac_key` holds it: base64url without padding.
+    pub fn to_column(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64URL_NOPAD.encode(self.0.as_slice()))
+    }
+
+    /// The secret of the child of `parent`: HMAC-SHA-256 over the domain and the parent's text.
+    pub(crate) fn child_secret(&self, parent: &Token) -> Zeroizing<[u8; SECRET_LEN]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice())
+            .expect("HMAC takes a key of any length");
+        mac.update(DOMAIN);
+        mac.update(parent.as_str().as_bytes());
+        let mut output = mac.finalize().into_bytes();
+        let mut secret = Zeroizing::new([0; SECRET_LEN]);
+        secret.copy_from_slice(&output);
+        output.as_mut_slice().zeroize();
+        secret
+    }
+}
+
+/// Shows that there is a key, and nothing of it.
+impl fmt::Debug for ReplayKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplayKey(..)")
+    }
+}
+
+/// Whether a rotation at `now` keeps the session's replay key.
+///
+/// It does while an honest retry of an older parent may still need it: as long as the last refresh
+/// is inside `reuse_interval`, its end included, as it is for the retry.
+pub fn keeps_key(session: &Session, policy: &Policy, now: Timestamp) -> bool {
+    session
+        .refreshed_at
+        .is_some_and(|last| policy.reuse_interval.covers(now.since(last)))
+}
+
+/// The way from a presented token down to the live one.
+pub struct Descent {
+    /// The live token.
+    pub token: Token,
+    /// The digests passed on the way, the live token's last. Each must be a row of the session.
+    pub digests: Vec<Digest>,
+}
+
+/// Derives forward from `presented`, child by child, to the token whose digest is `live`.
+///
+/// `rotations` is how often the session was rotated: no way can be longer. None: the live token
+/// does not descend from `presented` under this key, so it was issued and not rotated to.
+pub fn descend(presented: &Token, key: &ReplayKey, live: &str, rotations: i64) -> Option<Descent> {
+    let mut digests = Vec::with_capacity(1);
+    let mut token = presented.clone();
+    for _ in 0..rotations.min(MAX_GENERATIONS) {
+        token = token.child(key);
+        let digest = token.digest();
+        digests.push(digest);
+        if digest.as_str() == live {
+            return Some(Descent { token, digests });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Slot;
+    use uuid::Uuid;
+
+    fn first() -> Token {
+        Token::first(Slot::of(Uuid::nil()), &[7; SECRET_LEN])
+    }
+
+    #[test]
+    fn a_key_survives_its_column() {
+        let key = ReplayKey::generate().unwrap();
+        assert_eq!(key.to_column().len(), COLUMN_LEN);
+        assert_eq!(ReplayKey::from_column(&key.to_column()), Some(key));
+    }
+
+    #[test]
+    fn a_foreign_column_is_no_key() {
+        for text in [
+            "",
+            "short",
+            "{\"key_id\":\"a\"}",
+            &"é".repeat(22),
+            &"=".repeat(43),
+        ] {
+            assert_eq!(ReplayKey::from_column(text), None);
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(
+            format!("{:?}", ReplayKey::generate().unwrap()),
+            "ReplayKey(..)"
+        );
+    }
+
+    #[test]
+    fn descends_generation_by_generation() {
+        let key = ReplayKey::generate().unwrap();
+        let child = first().child(&key);
+        let grandchild = child.child(&key);
+        let live = grandchild.digest();
+        let descent = descend(&first(), &key, live.as_str(), 2).unwrap();
+        assert_eq!(descent.token.as_str(), grandchild.as_str());
+        assert_eq!(descent.digests, [child.digest(), live]);
+    }
+
+    #[test]
+    fn finds_no_stranger() {
+        let key = ReplayKey::generate().unwrap();
+        let other = ReplayKey::generate().unwrap();
+        let live = first().child(&key).digest();
+        assert!(descend(&first(), &other, live.as_str(), 3).is_none());
+        assert!(descend(&first(), &key, first().digest().as_str(), 3).is_none());
+        assert!(descend(&first(), &key, live.as_str(), 0).is_none());
+        assert!(descend(&first(), &key, live.as_str(), i64::MIN).is_none());
+    }
+
+    #[test]
+    fn a_way_too_long_is_given_up() {
+        let key = ReplayKey::generate().unwrap();
+        assert!(descend(&first(), &key, "nobody", i64::MAX).is_none());
+    }
+}

@@ -1,0 +1,129 @@
+//! The settings `refresh_tokens.*`: declared, and read once into a [`Policy`].
+//!
+//! All are for superusers to set (and for whom these grant it to): a caller must not widen its own
+//! window. They can be set per database and per role, and 0 switches a limit off.
+
+use crate::policy::{Policy, ReuseAction, Window};
+use crate::time::Micros;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{PostgresGucEnum, pg_sys};
+use std::ffi::CStr;
+
+const DAY: i32 = 86_400;
+
+static ROTATION: GucSetting<bool> = GucSetting::<bool>::new(true);
+static REUSE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
+static LOST_RESPONSE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
+static REUSE_ACTION: GucSetting<ReuseActionSetting> =
+    GucSetting::<ReuseActionSetting>::new(ReuseActionSetting::RevokeSession);
+static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15 * DAY);
+static SESSION_LIFETIME: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
+static MAX_SESSIONS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// The values of `refresh_tokens.reuse_action`.
+#[derive(Clone, Copy, Debug, PostgresGucEnum)]
+enum ReuseActionSetting {
+    #[name = c"revoke_session"]
+    RevokeSession,
+    #[name = c"reject"]
+    Reject,
+}
+
+/// Declares the settings to PostgreSQL; called once, when the library is loaded.
+pub fn register() {
+    GucRegistry::define_bool_guc(
+        c"refresh_tokens.rotation",
+        c"Swaps a refresh token for its child when it is used.",
+        c"Off: sender-constrained clients keep one token (FAPI 2.0).",
+        &ROTATION,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    seconds(
+        c"refresh_tokens.reuse_interval",
+        c"How long after its rotation a token may be retried concurrently. 0: not at all.",
+        &REUSE_INTERVAL,
+        0,
+    );
+    seconds(
+        c"refresh_tokens.lost_response_interval",
+        c"How long after its rotation the parent of the live token may be retried. 0: not at all; -1: for ever.",
+        &LOST_RESPONSE_INTERVAL,
+        -1,
+    );
+    GucRegistry::define_enum_guc(
+        c"refresh_tokens.reuse_action",
+        c"What the reuse of a rotated token does.",
+        c"revoke_session: the family is revoked and the session ended. reject: nothing is revoked.",
+        &REUSE_ACTION,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    seconds(
+        c"refresh_tokens.idle_timeout",
+        c"How long a session lives without being refreshed. 0: for ever.",
+        &IDLE_TIMEOUT,
+        0,
+    );
+    seconds(
+        c"refresh_tokens.session_lifetime",
+        c"How long a session lives, however often it is refreshed. 0: for ever.",
+        &SESSION_LIFETIME,
+        0,
+    );
+    GucRegistry::define_int_guc(
+        c"refresh_tokens.max_sessions_per_user",
+        c"How many live sessions a user may have for each tag. 0: any number.",
+        c"Issuing over the cap ends the sessions refreshed longest ago.",
+        &MAX_SESSIONS_PER_USER,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    // SAFETY: the name is a literal that ends in NUL. From here on a setting with this prefix that
+    // isn't declared above is a mistake, and PostgreSQL says so.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"refresh_tokens".as_ptr()) };
+}
+
+fn seconds(name: &'static CStr, about: &'static CStr, setting: &'static GucSetting<i32>, min: i32) {
+    let flags = GucFlags::UNIT_S;
+    GucRegistry::define_int_guc(
+        name,
+        about,
+        c"",
+        setting,
+        min,
+        i32::MAX,
+        GucContext::Suset,
+        flags,
+    );
+}
+
+/// The settings in force.
+pub fn policy() -> Policy {
+    Policy {
+        rotation: ROTATION.get(),
+        reuse_interval: window(REUSE_INTERVAL.get()),
+        lost_response_interval: window(LOST_RESPONSE_INTERVAL.get()),
+        reuse_action: match REUSE_ACTION.get() {
+            ReuseActionSetting::RevokeSession => ReuseAction::RevokeSession,
+            ReuseActionSetting::Reject => ReuseAction::Reject,
+        },
+        idle_timeout: limit(IDLE_TIMEOUT.get()),
+        session_lifetime: limit(SESSION_LIFETIME.get()),
+        max_sessions_per_user: Some(i64::from(MAX_SESSIONS_PER_USER.get())).filter(|&max| max > 0),
+    }
+}
+
+fn window(seconds: i32) -> Window {
+    match seconds {
+        0 => Window::Closed,
+        ..0 => Window::Open,
+        length => Window::For(Micros::from_seconds(length)),
+    }
+}
+
+fn limit(seconds: i32) -> Option<Micros> {
+    (seconds > 0).then(|| Micros::from_seconds(seconds))
+}

@@ -1,0 +1,61 @@
+//! Families: found by a value of theirs, revoked, drawn.
+
+use super::plan::plan;
+use super::row::{column, required, timestamp, uuid_argument};
+use super::{Store, now};
+use crate::error::Error;
+use crate::family::Member;
+use uuid::Uuid;
+
+plan!(FAMILIES, writes, "families.sql", [TEXTOID]);
+plan!(MEMBERS, reads, "members.sql", [UUIDOID]);
+
+/// How often a family that is given a session in the same moment is looked for again.
+const ATTEMPTS: usize = 3;
+
+impl Store<'_> {
+    /// Revokes the family that descends from `value`, and counts the tokens that were live till then.
+    ///
+    /// `value` is a digest, or whatever else the table's columns `token` and `parent` show.
+    pub fn revoke_family(&self, value: &str) -> Result<i64, Error> {
+        let mut revoked = 0;
+        for _ in 0..ATTEMPTS {
+            let found = FAMILIES.run(self.client, &[value.into()])?.first();
+            let sessions = column::<Vec<Option<pgrx::Uuid>>>(&found, 1)?.unwrap_or_default();
+            let sessions: Vec<_> = sessions.into_iter().flatten().collect();
+            let sessions: Vec<_> = sessions
+                .iter()
+                .map(|id| Uuid::from_bytes(*id.as_bytes()))
+                .collect();
+            if !sessions.is_empty() {
+                let locked = self.lock_sessions(&sessions)?;
+                revoked += self.end_sessions(&locked, now())?;
+            }
+            if !required(&found, 2)? {
+                return Ok(revoked);
+            }
+            let chain = self.lock_chain(value)?;
+            if !chain.is_empty() {
+                return Ok(revoked + self.revoke_chain(&chain, now())?);
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// All tokens of `session`, in the order of their ids.
+    pub fn members(&self, session: Uuid) -> Result<Vec<Member>, Error> {
+        let mut rows = MEMBERS.run(self.client, &[uuid_argument(session)])?;
+        let mut members = Vec::with_capacity(rows.len());
+        while rows.next().is_some() {
+            members.push(Member {
+                id: required(&rows, 1)?,
+                digest: column(&rows, 2)?,
+                parent: column(&rows, 3)?,
+                revoked: !required::<bool>(&rows, 4)?,
+                created_at: timestamp(&rows, 5)?,
+                updated_at: timestamp(&rows, 6)?,
+            });
+        }
+        Ok(members)
+    }
+}

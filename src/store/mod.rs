@@ -1,0 +1,50 @@
+//! What the extension reads and writes: the only module that speaks SPI.
+//!
+//! Each function runs one statement of `store/*.sql`, whose head says what it does. The order of a
+//! call is always the same: lock the session, take the time, read, decide, write.
+
+mod chain;
+mod family;
+mod issue;
+mod latest;
+mod plan;
+mod present;
+mod row;
+mod sessions;
+
+use crate::error::Error;
+use crate::time::Timestamp;
+use pgrx::spi::SpiClient;
+use pgrx::{Spi, pg_sys};
+
+pub use chain::Chain;
+pub use issue::NewSession;
+pub use present::{Caller, Claim, Held};
+
+/// One connection to SPI, for the length of one call.
+pub struct Store<'c> {
+    client: &'c SpiClient<'c>,
+}
+
+/// Runs `f`, which only reads: on a standby and in a read-only transaction too.
+pub fn read<R>(f: impl FnOnce(&Store<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    Spi::connect(|client| f(&Store { client }))
+}
+
+/// Runs `f`, which locks and writes.
+///
+/// # Errors
+/// 25006 in a read-only transaction, so on a standby; nothing has been read then.
+pub fn write<R>(f: impl FnOnce(&Store<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    // SAFETY: a plain variable of the backend that only its one thread reads and writes.
+    if unsafe { pg_sys::XactReadOnly } {
+        return Err(Error::ReadOnly);
+    }
+    Spi::connect(|client| f(&Store { client }))
+}
+
+/// The time, as `clock_timestamp()` gives it.
+pub fn now() -> Timestamp {
+    // SAFETY: reads the clock; takes and keeps nothing.
+    Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
+}

@@ -1,0 +1,77 @@
+//! Statements that are planned once per backend and kept.
+
+use crate::error::Error;
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys::{BuiltinOid, PgOid};
+use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiTupleTable};
+use std::cell::OnceCell;
+use std::thread::LocalKey;
+
+/// The kept form of a plan. A leaked reference and no owned value: an ERROR may leave any frame by a
+/// jump, and a backend's exit must not free a plan whose memory is gone already.
+pub(super) type Kept = OnceCell<&'static OwnedPreparedStatement>;
+
+/// A statement of `store/*.sql` and the types of its parameters.
+///
+/// The types are built-in ones only: a kept plan outlives a DROP and CREATE EXTENSION in the same
+/// backend (PostgreSQL analyses its text anew), but the OIDs of the extension's own types don't.
+pub(super) struct Plan {
+    pub(super) sql: &'static str,
+    pub(super) parameters: &'static [BuiltinOid],
+    pub(super) writes: bool,
+    pub(super) kept: &'static LocalKey<Kept>,
+}
+
+impl Plan {
+    /// Runs the statement.
+    ///
+    /// One that writes or locks sees what was committed before it began (under READ COMMITTED), which
+    /// is what makes reading again under a lock worth anything; one that only reads can run on a
+    /// standby. Neither takes a transaction id before it has something to write, which is why this
+    /// is `select` even for the former: `SpiClient::update` would spend one on each refused token.
+    pub(super) fn run<'c>(
+        &self,
+        client: &SpiClient<'c>,
+        arguments: &[DatumWithOid<'_>],
+    ) -> Result<SpiTupleTable<'c>, Error> {
+        Ok(client.select(self.prepared(client)?, None, arguments)?)
+    }
+
+    fn prepared(&self, client: &SpiClient<'_>) -> Result<&'static OwnedPreparedStatement, Error> {
+        if let Some(kept) = self.kept.with(|kept| kept.get().copied()) {
+            return Ok(kept);
+        }
+        let parameters: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|&oid| PgOid::from(oid.value()))
+            .collect();
+        let prepared = if self.writes {
+            client.prepare_mut(self.sql, &parameters)?
+        } else {
+            client.prepare(self.sql, &parameters)?
+        };
+        let prepared: &'static _ = Box::leak(Box::new(prepared.keep()));
+        Ok(self.kept.with(|kept| *kept.get_or_init(|| prepared)))
+    }
+}
+
+/// Declares a [`Plan`]: `plan!(NAME, reads|writes, "file.sql" [+ "more text"], [parameter types])`.
+macro_rules! plan {
+    (@writes reads) => { false };
+    (@writes writes) => { true };
+    ($name:ident, $mode:ident, $file:literal $(+ $more:literal)?, [$($parameter:ident),*]) => {
+        const $name: $crate::store::plan::Plan = {
+            ::std::thread_local! {
+                static KEPT: $crate::store::plan::Kept = const { ::std::cell::OnceCell::new() };
+            }
+            $crate::store::plan::Plan {
+                sql: concat!(include_str!($file) $(, $more)?),
+                parameters: &[$(::pgrx::pg_sys::BuiltinOid::$parameter),*],
+                writes: $crate::store::plan::plan!(@writes $mode),
+                kept: &KEPT,
+            }
+        };
+    };
+}
+pub(super) use plan;

@@ -1,0 +1,214 @@
+//! A presented token: claimed, rotated, kept.
+
+use super::plan::plan;
+use super::row::{column, required, timestamp, timestamp_argument, uuid, uuid_argument};
+use super::{Chain, Store, now};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::grant::TokenRow;
+use crate::replay::{Descent, ReplayKey};
+use crate::session::Session;
+use crate::time::Timestamp;
+use crate::verdict::{Facts, Live, Presented};
+use pgrx::spi::SpiTupleTable;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+plan!(CLAIM, writes, "claim.sql", [TEXTOID]);
+plan!(FACTS_LOCKED, writes, "facts.sql", [TEXTOID]);
+plan!(FACTS, reads, "facts.sql", [TEXTOID]);
+plan!(
+    ROTATE,
+    writes,
+    "rotate.sql",
+    [INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID]
+);
+plan!(
+    TOUCH,
+    writes,
+    "touch.sql",
+    [UUIDOID, TIMESTAMPTZOID, TEXTOID, INETOID]
+);
+plan!(DESCENT, reads, "descent.sql", [UUIDOID, TEXTARRAYOID]);
+
+/// What became of the attempt to claim a presented token.
+pub enum Claim {
+    /// There is no such token.
+    NotFound,
+    /// Its family is locked, and read under the lock.
+    Held(Box<Held>),
+    /// The row changed hands between being found and being locked: try again.
+    Raced,
+}
+
+/// A presented token and its family.
+pub struct Held {
+    /// What the verdict is computed from.
+    pub facts: Facts,
+    /// When it was read: the one time of the call, taken after the lock was held.
+    pub now: Timestamp,
+    /// The presented token's row.
+    pub row: TokenRow,
+    /// The family's live token, where the presented token is not it, and its digest.
+    pub live: Option<(TokenRow, String)>,
+    /// The session's replay key, once it was rotated.
+    pub key: Option<ReplayKey>,
+    /// How often the session was rotated.
+    pub rotations: i64,
+    /// The rows of a family that has no session.
+    pub chain: Option<Chain>,
+}
+
+/// Who presents a token, as far as it is recorded.
+pub struct Caller<'a> {
+    /// The client's user agent; recorded if given.
+    pub user_agent: Option<&'a str>,
+    /// The client's address; recorded if given.
+    pub ip: Option<pgrx::Inet>,
+}
+
+impl Store<'_> {
+    /// Locks the family of the token with `digest`, and reads it under the lock.
+    pub fn claim(&self, digest: &Digest) -> Result<Claim, Error> {
+        let found = CLAIM.run(self.client, &[digest.as_str().into()])?;
+        if found.is_empty() {
+            return Ok(Claim::NotFound);
+        }
+        let found = found.first();
+        match (required(&found, 1)?, required(&found, 2)?) {
+            (true, true) => {
+                let now = now();
+                let row = FACTS_LOCKED.run(self.client, &[digest.as_str().into()])?;
+                held(row, now).map(|held| held.map_or(Claim::Raced, Claim::Held))
+            }
+            (true, false) => Ok(Claim::Raced),
+            (false, _) => Ok(self.lock_chain(digest.as_str())?.held(digest, now())),
+        }
+    }
+
+    /// Reads the family of the token with `digest` and locks nothing.
+    pub fn look(&self, digest: &Digest) -> Result<Claim, Error> {
+        let now = now();
+        let row = FACTS.run(self.client, &[digest.as_str().into()])?;
+        if row.is_empty() {
+            return Ok(Claim::NotFound);
+        }
+        match held(row, now)? {
+            Some(held) => Ok(Claim::Held(held)),
+            None => Ok(self.read_chain(digest.as_str())?.held(digest, now)),
+        }
+    }
+
+    /// Swaps the presented token for its child. None: it is not live any more, and nothing changed.
+    pub fn rotate(
+        &self,
+        held: &Held,
+        child: &Digest,
+        key: &ReplayKey,
+        caller: &Caller<'_>,
+    ) -> Result<Option<TokenRow>, Error> {
+        let key = key.to_column();
+        let inserted = ROTATE.run(
+            self.client,
+            &[
+                held.row.id.into(),
+                child.as_str().into(),
+                timestamp_argument(held.now),
+                key.as_str().into(),
+                caller.user_agent.into(),
+                caller.ip.clone().into(),
+            ],
+        )?;
+        if inserted.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(TokenRow {
+            id: required(&inserted.first(), 1)?,
+            created_at: Some(held.now),
+            ..held.row
+        }))
+    }
+
+    /// Records the use of a token that stays as it is.
+    pub fn touch(&self, session: Uuid, at: Timestamp, caller: &Caller<'_>) -> Result<(), Error> {
+        let arguments = [
+            uuid_argument(session),
+            timestamp_argument(at),
+            caller.user_agent.into(),
+            caller.ip.clone().into(),
+        ];
+        TOUCH.run(self.client, &arguments).map(drop)
+    }
+
+    /// Whether each digest of `descent` is a row of `session`.
+    pub fn descends(&self, session: Uuid, descent: &Descent) -> Result<bool, Error> {
+        let digests: Vec<_> = descent.digests.iter().map(Digest::as_str).collect();
+        let counted = DESCENT.run(self.client, &[uuid_argument(session), digests.into()])?;
+        let rows: i64 = required(&counted.first(), 1)?;
+        Ok(usize::try_from(rows) == Ok(descent.digests.len()))
+    }
+}
+
+/// The one row of facts.sql; none if it is gone or has no session.
+fn held(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
+    if table.is_empty() {
+        return Ok(None);
+    }
+    let row = table.first();
+    let Some(session) = session(&row, 6)? else {
+        return Ok(None);
+    };
+    let live = match column(&row, 14)? {
+        None => None,
+        Some(id) => Some((token_row(&row, id, 15)?, required(&row, 17)?)),
+    };
+    let presented = if required(&row, 3)? {
+        Presented::Live
+    } else {
+        Presented::Revoked(timestamp(&row, 5)?)
+    };
+    let key = column::<String>(&row, 12)?.map(Zeroizing::new);
+    Ok(Some(Box::new(Held {
+        facts: Facts {
+            session,
+            presented,
+            live: live.is_some().then_some(Live {
+                replaced_presented: column(&row, 18)?.unwrap_or(false),
+            }),
+        },
+        now,
+        row: TokenRow {
+            id: required(&row, 1)?,
+            instance_id: uuid(&row, 2)?,
+            created_at: timestamp(&row, 4)?,
+        },
+        live,
+        key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
+        rotations: column(&row, 13)?.unwrap_or(0),
+        chain: None,
+    })))
+}
+
+/// The columns instance_id and created_at, from `at` on, of the token `id`.
+fn token_row(row: &SpiTupleTable<'_>, id: i64, at: usize) -> Result<TokenRow, Error> {
+    Ok(TokenRow {
+        id,
+        instance_id: uuid(row, at)?,
+        created_at: timestamp(row, at + 1)?,
+    })
+}
+
+/// The six columns of a session, from `at` on; none if there is no session.
+pub(super) fn session(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Session>, Error> {
+    let Some(id) = uuid(row, at)? else {
+        return Ok(None);
+    };
+    Ok(Some(Session {
+        id: Some(id),
+        user_id: column(row, at + 1)?,
+        client_id: column(row, at + 2)?,
+        created_at: timestamp(row, at + 3)?.ok_or(Error::UnexpectedNull)?,
+        refreshed_at: timestamp(row, at + 4)?,
+        not_after: timestamp(row, at + 5)?,
+    }))
+}

@@ -1,0 +1,10 @@
+-- Revokes the locked rows $1, which have no session. The row counts the tokens revoked.
+-- $1 ids  $2 now
+WITH revoked AS (
+    UPDATE auth.refresh_tokens AS t
+       SET revoked = true, updated_at = $2
+     WHERE t.id OPERATOR(pg_catalog.=) ANY ($1)
+       AND t.revoked IS FALSE
+    RETURNING t.id
+)
+SELECT pg_catalog.count(*) FROM revoked

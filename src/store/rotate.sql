@@ -1,0 +1,24 @@
+-- Swaps the live token $1 for its child, and records the use. No row: the token was not live any
+-- more (somebody changed it without the session's lock), and nothing was changed.
+-- $1 id  $2 child's digest  $3 now  $4 replay key  $5 user agent  $6 ip
+WITH parent AS (
+    UPDATE auth.refresh_tokens AS t
+       SET revoked = true, updated_at = $3
+     WHERE t.id OPERATOR(pg_catalog.=) $1
+       AND t.revoked IS FALSE
+    RETURNING t.instance_id, t.token, t.user_id, t.session_id
+), refreshed AS (
+    UPDATE auth.sessions AS s
+       SET updated_at = $3,
+           refreshed_at = $3,
+           user_agent = COALESCE($5, s.user_agent),
+           ip = COALESCE($6, s.ip),
+           refresh_token_hmac_key = $4,
+           refresh_token_counter = COALESCE(s.refresh_token_counter, 0) OPERATOR(pg_catalog.+) 1
+      FROM parent AS p
+     WHERE s.id OPERATOR(pg_catalog.=) p.session_id
+)
+INSERT INTO auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
+SELECT p.instance_id, $2, p.user_id, false, $3, $3, p.token, p.session_id
+  FROM parent AS p
+RETURNING id

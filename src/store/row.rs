@@ -1,0 +1,54 @@
+//! Typed columns of the rows that a statement returns.
+
+use crate::error::Error;
+use crate::time::Timestamp;
+use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
+use pgrx::spi::SpiTupleTable;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use uuid::Uuid;
+
+/// The column `at` (counted from 1) of the current row; none if it is NULL.
+pub(super) fn column<T: FromDatum + IntoDatum>(
+    row: &SpiTupleTable<'_>,
+    at: usize,
+) -> Result<Option<T>, Error> {
+    Ok(row.get::<T>(at)?)
+}
+
+/// A column that the statement never leaves NULL.
+pub(super) fn required<T: FromDatum + IntoDatum>(
+    row: &SpiTupleTable<'_>,
+    at: usize,
+) -> Result<T, Error> {
+    column(row, at)?.ok_or(Error::UnexpectedNull)
+}
+
+/// A `uuid` column.
+pub(super) fn uuid(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Uuid>, Error> {
+    Ok(column::<pgrx::Uuid>(row, at)?.map(|id| Uuid::from_bytes(*id.as_bytes())))
+}
+
+/// A `timestamptz` column.
+pub(super) fn timestamp(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Timestamp>, Error> {
+    Ok(column::<TimestampWithTimeZone>(row, at)?.map(|at| Timestamp(at.into())))
+}
+
+/// `id` as a parameter.
+pub(super) fn uuid_argument<'a>(id: Uuid) -> DatumWithOid<'a> {
+    pgrx::Uuid::from_bytes(id.into_bytes()).into()
+}
+
+/// `ids` as a parameter of type `uuid[]`.
+pub(super) fn uuids_argument<'a>(ids: &[Uuid]) -> DatumWithOid<'a> {
+    let ids: Vec<_> = ids
+        .iter()
+        .map(|id| pgrx::Uuid::from_bytes(id.into_bytes()))
+        .collect();
+    ids.into()
+}
+
+/// `at` as a parameter.
+pub(super) fn timestamp_argument<'a>(at: Timestamp) -> DatumWithOid<'a> {
+    // SAFETY: a timestamptz is a 64-bit integer passed by value, and its type is the one named.
+    unsafe { DatumWithOid::new(at.0, pg_sys::TIMESTAMPTZOID) }
+}

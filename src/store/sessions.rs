@@ -1,0 +1,81 @@
+//! Sessions: locked, ended, looked at.
+
+use super::plan::plan;
+use super::present::session;
+use super::row::{required, timestamp_argument, uuid, uuid_argument, uuids_argument};
+use super::{Store, now};
+use crate::error::Error;
+use crate::session::Session;
+use crate::time::Timestamp;
+use pgrx::spi::SpiTupleTable;
+use uuid::Uuid;
+
+plan!(LOCK_SESSIONS, writes, "lock_sessions.sql", [UUIDARRAYOID]);
+plan!(
+    LOCK_USER_SESSIONS,
+    writes,
+    "lock_user_sessions.sql",
+    [TEXTOID, UUIDOID, TIMESTAMPTZOID]
+);
+plan!(
+    END_SESSIONS,
+    writes,
+    "end_sessions.sql",
+    [UUIDARRAYOID, TIMESTAMPTZOID]
+);
+plan!(SESSION, reads, "session.sql", [UUIDOID]);
+
+impl Store<'_> {
+    /// The session `id`, as it is.
+    pub fn session(&self, id: Uuid) -> Result<Option<Session>, Error> {
+        let row = SESSION.run(self.client, &[uuid_argument(id)])?;
+        if row.is_empty() {
+            return Ok(None);
+        }
+        session(&row.first(), 1)
+    }
+
+    /// The session `id`, locked.
+    pub fn lock_session(&self, id: Uuid) -> Result<Option<Session>, Error> {
+        let row = LOCK_SESSIONS.run(self.client, &[uuids_argument(&[id])])?;
+        if row.is_empty() {
+            return Ok(None);
+        }
+        session(&row.first(), 1)
+    }
+
+    /// Locks those of the sessions `ids` that exist, and gives their ids.
+    pub fn lock_sessions(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        uuids(LOCK_SESSIONS.run(self.client, &[uuids_argument(ids)])?)
+    }
+
+    /// Locks the sessions of `user_id` that have not ended, but for `except`, and gives their ids.
+    pub fn lock_user_sessions(
+        &self,
+        user_id: &str,
+        except: Option<Uuid>,
+    ) -> Result<Vec<Uuid>, Error> {
+        let except = except.map(|id| pgrx::Uuid::from_bytes(id.into_bytes()));
+        let arguments = [user_id.into(), except.into(), timestamp_argument(now())];
+        uuids(LOCK_USER_SESSIONS.run(self.client, &arguments)?)
+    }
+
+    /// Ends the locked sessions `ids` and counts the tokens that were live till then.
+    pub fn end_sessions(&self, ids: &[Uuid], at: Timestamp) -> Result<i64, Error> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let arguments = [uuids_argument(ids), timestamp_argument(at)];
+        required(&END_SESSIONS.run(self.client, &arguments)?.first(), 1)
+    }
+}
+
+/// The first column of each row, an id.
+pub(super) fn uuids(table: SpiTupleTable<'_>) -> Result<Vec<Uuid>, Error> {
+    let mut ids = Vec::with_capacity(table.len());
+    let mut rows = table;
+    while rows.next().is_some() {
+        ids.push(uuid(&rows, 1)?.ok_or(Error::UnexpectedNull)?);
+    }
+    Ok(ids)
+}

@@ -1,0 +1,55 @@
+//! Points in time as PostgreSQL counts them.
+
+/// A `timestamptz`: microseconds since 2000-01-01 00:00 UTC.
+///
+/// `i64::MIN` and `i64::MAX` are PostgreSQL's `-infinity` and `infinity`;
+/// all arithmetic saturates there, so no value a table may hold can overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+/// A length of time in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Micros(pub i64);
+
+impl Micros {
+    /// `seconds` as microseconds; any `i32` fits.
+    pub const fn from_seconds(seconds: i32) -> Self {
+        Self(seconds as i64 * 1_000_000)
+    }
+}
+
+impl Timestamp {
+    /// This time and `length` more. An infinite time stays what it is.
+    pub fn plus(self, length: Micros) -> Self {
+        match self.0 {
+            i64::MIN | i64::MAX => self,
+            finite => Self(finite.saturating_add(length.0)),
+        }
+    }
+
+    /// How long before `self` the time `earlier` was.
+    pub fn since(self, earlier: Self) -> Micros {
+        Micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infinity_stays_infinite() {
+        let day = Micros::from_seconds(86_400);
+        assert_eq!(Timestamp(i64::MAX).plus(day), Timestamp(i64::MAX));
+        assert_eq!(Timestamp(i64::MIN).plus(day), Timestamp(i64::MIN));
+        assert_eq!(Timestamp(i64::MAX - 1).plus(day), Timestamp(i64::MAX));
+    }
+
+    #[test]
+    fn since_saturates() {
+        let end = Timestamp(i64::MAX);
+        assert_eq!(end.since(Timestamp(-5)), Micros(i64::MAX));
+        assert_eq!(Timestamp(7).since(Timestamp(5)), Micros(2));
+        assert_eq!(Timestamp(5).since(Timestamp(7)), Micros(-2));
+    }
+}

@@ -1,0 +1,125 @@
+//! The verdict about a presented token: a total function of what the tables say, the policy and the
+//! time (the design's section 5, from step 4 on). It decides; `store` reads and writes.
+
+use crate::policy::Policy;
+use crate::session::{Expiry, Session};
+use crate::time::Timestamp;
+
+/// What the tables say about a presented token, read while its session was locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The token's session.
+    pub session: Session,
+    /// The token itself.
+    pub presented: Presented,
+    /// The family's live token, where the presented token is not it.
+    pub live: Option<Live>,
+}
+
+/// The state of the presented token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// It is not revoked.
+    Live,
+    /// It was revoked, at this time if the row tells.
+    Revoked(Option<Timestamp>),
+}
+
+/// The family's live token, as seen from the presented one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Whether its `parent` is the presented token.
+    pub replaced_presented: bool,
+}
+
+/// What is to be done with a presented token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The session belongs to another client; nothing changes.
+    ClientMismatch,
+    /// The session is past its end; nothing changes.
+    Expired(Expiry),
+    /// Revoke the token and mint its child.
+    Rotate,
+    /// Rotation is off: record the use, keep the token.
+    Keep,
+    /// An honest retry: answer with the live token, if it can be derived from the presented one;
+    /// if not, answer as [`Verdict::Revoked`].
+    Replay(Retry),
+    /// Somebody else has a copy: revoke the family, unless the policy is to reject only.
+    Reuse,
+    /// The family was already ended; nothing changes.
+    Revoked,
+}
+
+/// Why a retry is taken for honest. The labels are what `reason` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The token was rotated at most `refresh_tokens.reuse_interval` ago.
+    Concurrent,
+    /// The token is the live one's parent, rotated at most `refresh_tokens.lost_response_interval` ago.
+    LostResponse,
+}
+
+impl Retry {
+    /// The value of the column `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Concurrent => "concurrent",
+            Self::LostResponse => "lost_response",
+        }
+    }
+}
+
+/// The verdict about a token that `client` presents at `now`.
+pub fn verdict(facts: &Facts, client: Option<&str>, policy: &Policy, now: Timestamp) -> Verdict {
+    let Facts {
+        session,
+        presented,
+        live,
+    } = facts;
+    if client != session.client_id.as_deref() {
+        return Verdict::ClientMismatch;
+    }
+    if session.user_id.is_none() {
+        return Verdict::Revoked;
+    }
+    match (*presented, *live) {
+        (Presented::Live, _) => unless_expired(session, policy, now, use_live(policy)),
+        (Presented::Revoked(_), None) => Verdict::Revoked,
+        (Presented::Revoked(at), Some(live)) => match retry(at, live, policy, now) {
+            Some(retry) => unless_expired(session, policy, now, Verdict::Replay(retry)),
+            None => Verdict::Reuse,
+        },
+    }
+}
+
+/// `verdict`, unless the session is past its end: a token of such a session is given to nobody.
+fn unless_expired(session: &Session, policy: &Policy, now: Timestamp, verdict: Verdict) -> Verdict {
+    session
+        .expiry(policy, now)
+        .map_or(verdict, Verdict::Expired)
+}
+
+fn use_live(policy: &Policy) -> Verdict {
+    if policy.rotation {
+        Verdict::Rotate
+    } else {
+        Verdict::Keep
+    }
+}
+
+/// Whether a token revoked `at` can be an honest retry. A row that doesn't say when can't.
+fn retry(at: Option<Timestamp>, live: Live, policy: &Policy, now: Timestamp) -> Option<Retry> {
+    let age = now.since(at?);
+    if policy.reuse_interval.covers(age) {
+        Some(Retry::Concurrent)
+    } else if live.replaced_presented && policy.lost_response_interval.covers(age) {
+        Some(Retry::LostResponse)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

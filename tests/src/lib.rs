@@ -1,0 +1,1 @@
+//! Tests of refresh_tokens that run outside the server.
