@@ -1,6 +1,10 @@
-//! Tests that run inside PostgreSQL, a file per topic.
+//! Tests that run inside PostgreSQL, a file per topic: what can't be seen from a connection. What can
+//! is tested in `tests/`.
 
-/// What `cargo pgrx test` asks for before the first test.
+mod settings;
+mod store;
+
+/// What `cargo pgrx test` calls before the first test.
 #[cfg(test)]
 pub fn setup(_options: Vec<&str>) {}
 

@@ -4,6 +4,10 @@ REVOKE ALL ON TABLE auth.sessions FROM PUBLIC;
 REVOKE ALL ON TABLE auth.refresh_tokens FROM PUBLIC;
 REVOKE ALL ON SEQUENCE auth.refresh_tokens_id_seq FROM PUBLIC;
 
+REVOKE ALL ON TYPE auth.aal_level FROM PUBLIC;
+REVOKE ALL ON TYPE auth.refresh_token_status FROM PUBLIC;
+REVOKE ALL ON TYPE auth.refresh_token_grant FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION auth.issue_refresh_token(pg_catalog.text, pg_catalog.uuid, pg_catalog.uuid, pg_catalog.text, pg_catalog.text, auth.aal_level, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.inet) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.rotate_refresh_token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.inet) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.explain_refresh_token(pg_catalog.text) FROM PUBLIC;
@@ -14,8 +18,8 @@ REVOKE ALL ON FUNCTION auth.revoke_user_sessions(pg_catalog.text, pg_catalog.uui
 REVOKE ALL ON FUNCTION auth.is_session_live(pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.draw_token_family(pg_catalog.uuid) FROM PUBLIC;
 
--- Grants a role what its tier needs (the design's section 8), and the schema to find it in. Runs with
--- the caller's rights, so it gives nobody more than a GRANT of the caller would.
+-- Grants a role what its tier needs (the design's section 8), with the schema to find it in and the
+-- types to declare wrappers of its own with. Runs with the caller's rights, so it gives nobody more than a GRANT of the caller would.
 --
 -- Takes the role and one of the tiers client, server, operator. Errors: 22004 for a NULL, 42704 for a
 -- role that does not exist (PUBLIC is none), 22023 for another tier, 42501 for a caller who does not
@@ -70,6 +74,7 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA auth TO %I', role);
+    EXECUTE pg_catalog.format('GRANT USAGE ON TYPE auth.aal_level, auth.refresh_token_status, auth.refresh_token_grant TO %I', role);
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I',
                               pg_catalog.array_to_string(functions, ', '), role);
 END

@@ -51,5 +51,6 @@ pub extern "C-unwind" fn _PG_init() {
 }
 
 #[cfg(any(test, feature = "pg_test"))]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
 #[path = "../pg_test/mod.rs"]
 pub mod pg_test;

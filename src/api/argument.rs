@@ -67,10 +67,10 @@ pub struct AalLevel(pub(super) String);
 
 pgrx::impl_sql_translatable!(AalLevel, "auth.aal_level");
 
-// SAFETY: the argument is declared as `auth.aal_level` above, and an enum's datum is the OID of its
-// label's row, which is what is read here.
+// SAFETY: the argument is declared as `auth.aal_level` above, so its datum is an enum's.
 unsafe impl<'fcx> ArgAbi<'fcx> for AalLevel {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: an enum's datum is the OID of its label's row.
         let oid = unsafe { arg.unbox_arg_using_from_datum::<pg_sys::Oid>() };
         let (label, ..) = enum_helper::lookup_enum_by_oid(oid.unwrap_or(pg_sys::InvalidOid));
         Self(label)

@@ -17,8 +17,11 @@ const ATTRIBUTES: usize = 10;
 // is what is returned.
 unsafe impl BoxRet for Grant {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        let datum = unsafe { form_row(&self, fcinfo.as_mut_ptr()) };
-        unsafe { fcinfo.return_raw_datum(datum) }
+        // SAFETY: as above; the row lives in the memory context that the function was called in.
+        unsafe {
+            let row = form_row(&self, fcinfo.as_mut_ptr());
+            fcinfo.return_raw_datum(row)
+        }
     }
 }
 

@@ -10,13 +10,15 @@ fn any_token() -> impl Strategy<Value = Token> {
         .prop_map(|(slot, secret)| Token::first(Slot(slot), &secret))
 }
 
-/// Vectors computed by an independent implementation: Python's base64, zlib, hashlib and hmac.
-/// Slot, secret, replay key; then the token, its digest, its child, the child's digest, the
-/// grandchild under the same key.
+/// A slot, a secret and a replay key; then the token, its digest, its child, the child's digest, and
+/// the grandchild under the same key.
+type Vector<'a> = ([u8; 2], [u8; 32], [u8; 32], [&'a str; 5]);
+
+/// Computed by an independent implementation: Python's base64, zlib, hashlib and hmac.
 #[test]
 fn known_vectors() {
     let counting = |from: u8| std::array::from_fn(|at| from + at as u8);
-    let vectors: [([u8; 2], [u8; 32], [u8; 32], [&str; 5]); 3] = [
+    let vectors: [Vector<'_>; 3] = [
         (
             [0, 0],
             [0; 32],

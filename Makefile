@@ -1,0 +1,15 @@
+# The work is done by scripts/; what they install and build lies in a cache folder outside of this one.
+
+.PHONY: help demo test lint install setup
+
+help:
+	@echo "make demo     show a token's life on a throw-away PostgreSQL server"
+	@echo "make test     run every test (T=name: those whose name contains it)"
+	@echo "make lint     check format, lints, documentation, shell scripts and the installed SQL"
+	@echo "make install  install the extension into this machine's PostgreSQL (or PG_CONFIG=...)"
+	@echo "make setup    only install what the others need"
+	@echo
+	@echo "All of them first install what is missing. PG=15 chooses the major version of PostgreSQL."
+
+demo test lint install setup:
+	@scripts/$@

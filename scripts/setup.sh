@@ -1,0 +1,156 @@
+# shellcheck shell=bash
+# Sourced: `setup` installs what is missing and says so; when nothing is, it takes a moment.
+
+# A script that needs more than these adds to them.
+PACKAGES=(ca-certificates gcc libc6-dev libclang-dev "postgresql-$PG" "postgresql-server-dev-$PG")
+
+setup() {
+    lock
+    check_rust
+    install_packages
+    check_reach
+    copy_postgresql
+    install_cargo_pgrx
+    write_pgrx_config
+    choose_target
+}
+
+check_rust() {
+    local needed found hint="Install it with rustup: see https://rustup.rs"
+    needed=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
+    type -P cargo rustc >/dev/null || fail "there is no cargo: Rust $needed or newer is needed." "$hint"
+    found=$(rustc --version | cut -d' ' -f2)
+    [[ $(printf '%s\n' "$needed" "$found" | sort -V | head -n 1) == "$needed" ]] ||
+        fail "rustc is $found: Rust $needed or newer is needed." "Update it with: rustup update" "$hint"
+}
+
+is_installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ?i* ]]; }
+
+install_packages() {
+    local package missing=() unknown=()
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+        fail "this set-up knows Debian and Ubuntu (apt) only." \
+            "On another system, run it in a container of debian:12."
+    fi
+    for package in "${PACKAGES[@]}"; do is_installed "$package" || missing+=("$package"); done
+    ((${#missing[@]})) || return 0
+
+    say "Installing with apt (usually 1 to 3 minutes): ${missing[*]}"
+    check_sudo "${missing[@]}"
+    as_root apt-get update -qq || fail "apt-get update failed: see above."
+    for package in "${missing[@]}"; do
+        apt-cache show "$package" >/dev/null 2>&1 || unknown+=("$package")
+    done
+    ((${#unknown[@]} == 0)) || fail "apt has no package ${unknown[*]}." \
+        "PostgreSQL's own repository carries every version (https://wiki.postgresql.org/wiki/Apt):" \
+        "  apt-get install postgresql-common && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh"
+    if [[ " ${missing[*]} " == *" postgresql-$PG "* ]]; then
+        without_a_main_cluster apt_install "${missing[@]}"
+    else
+        apt_install "${missing[@]}"
+    fi
+}
+
+check_sudo() {
+    ((EUID == 0)) && return
+    local hint=("Install as root, then run this again:" "  apt-get install --no-install-recommends $*")
+    command -v sudo >/dev/null || fail "packages are missing, and there is no sudo to install them." "${hint[@]}"
+    sudo true || fail "packages are missing, and sudo refused to install them." "${hint[@]}"
+}
+
+apt_install() {
+    local log=$CACHE/apt.log
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" \
+        </dev/null >"$log" 2>&1 || fail "apt-get could not install $*; the end of $log says:" "$(tail -n 20 "$log")"
+}
+
+# Debian creates and starts a cluster when a server package is installed for the first time: here nobody asked for it.
+without_a_main_cluster() {
+    local drop_in=/etc/postgresql-common/createcluster.d/$EXTENSION-setup.conf
+    (
+        trap 'as_root rm -f "$drop_in"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        is_installed postgresql-common || apt_install postgresql-common
+        as_root mkdir -p "${drop_in%/*}"
+        echo 'create_main_cluster = false' | as_root tee "$drop_in" >/dev/null
+        "$@"
+    )
+}
+
+check_reach() {
+    ((EUID != 0)) || (cd / && as_server test -x "$CACHE") ||
+        fail "as root, the server runs as the user postgres, who can't enter $CACHE." \
+            "Set REFRESH_TOKENS_CACHE to a folder that every user can enter."
+}
+
+# PostgreSQL finds its files relative to its programs, so a copy of the package is an installation of its own:
+# built into and tested with, it leaves the system's PostgreSQL and its clusters alone, and needs no root.
+copy_postgresql() {
+    local version
+    version=$(dpkg-query -W -f '${Package} ${Version}\n' "postgresql-$PG" "postgresql-server-dev-$PG")
+    [[ $(cat "$PRIVATE/version" 2>/dev/null) == "$version" ]] && return
+
+    say "Copying PostgreSQL $PG to $PRIVATE (a few seconds)"
+    local new=$PRIVATE.new folder
+    rm -rf "$new"
+    for folder in lib share; do
+        mkdir -p "$new/$folder/postgresql"
+        cp -aL "/usr/$folder/postgresql/$PG" "$new/$folder/postgresql/$PG"
+    done
+    ln -s /usr/include "$new/include"
+    remove_extension "$new"
+    echo "$version" >"$new/version"
+    rm -rf "$PRIVATE"
+    mv "$new" "$PRIVATE"
+}
+
+install_cargo_pgrx() {
+    [[ -n $PGRX ]] || fail "Cargo.toml does not pin pgrx as pgrx = \"=x.y.z\"."
+    [[ -x $CARGO_PGRX ]] && return
+    say "Building cargo-pgrx $PGRX, once (usually 2 to 5 minutes)"
+    local target=$CACHE/cargo-pgrx-build
+    # Optimising it takes longer than it would save, and only downloads, which are not used, need a TLS library.
+    CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-pgrx --version "=$PGRX" --locked \
+        --debug --no-default-features --root "$CACHE/cargo-pgrx-$PGRX" ||
+        fail "cargo could not build cargo-pgrx $PGRX: see above." \
+            "If a download failed, run this again: what is built stays in $target."
+    rm -rf "$target"
+}
+
+# Written only when it changes: pgrx's build script would run again.
+write_pgrx_config() {
+    local copy config
+    config=$(
+        echo "[configs]"
+        for copy in "$CACHE"/postgresql-*/lib/postgresql/*/bin/pg_config; do
+            copy=${copy%/bin/pg_config}
+            echo "pg${copy##*/} = \"$copy/bin/pg_config\""
+        done
+    )
+    [[ $(cat "$PGRX_HOME/config.toml" 2>/dev/null) == "$config" ]] && return
+    mkdir -p "$PGRX_HOME"
+    echo "$config" >"$PGRX_HOME/config.toml"
+}
+
+# Outside the checkout, so that a fresh clone builds quickly. cargo judges by file times whether a package of the
+# workspace is up to date, and would take another checkout's newer build for this one's.
+choose_target() {
+    [[ -z ${CARGO_TARGET_DIR:-} ]] || return 0
+    export CARGO_TARGET_DIR=$CACHE/target
+    local owner=$CARGO_TARGET_DIR/checkout
+    [[ $(cat "$owner" 2>/dev/null) == "$PWD" ]] && return
+    mkdir -p "$CARGO_TARGET_DIR"
+    cargo clean --quiet --workspace
+    cargo clean --quiet --workspace --release
+    echo "$PWD" >"$owner"
+}
+
+remove_extension() {
+    rm -f "$1/lib/postgresql/$PG/lib/$EXTENSION.so" "$1/share/postgresql/$PG/extension/$EXTENSION"{.control,--*.sql}
+}
+
+install_release() {
+    remove_extension "$PRIVATE"
+    cargo pgrx install --release --pg-config "$BIN/pg_config"
+}

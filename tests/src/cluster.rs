@@ -1,0 +1,278 @@
+//! Throw-away clusters: in a temporary folder, on a unix socket only, gone when dropped.
+
+use postgres::{Client, NoTls};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use tempfile::TempDir;
+
+/// A running server of its own. Dropping it stops the server and removes its files.
+pub struct Cluster {
+    folder: TempDir,
+    bin: PathBuf,
+    databases: AtomicUsize,
+}
+
+/// A database of its own in which the extension has been created.
+pub struct Database {
+    cluster: Arc<Cluster>,
+    /// Its name.
+    pub name: String,
+}
+
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+impl Cluster {
+    /// A new cluster, with `settings` in its postgresql.conf.
+    pub fn start(settings: &[&str]) -> Self {
+        let bin = std::env::var_os("REFRESH_TOKENS_PG_BIN")
+            .map(PathBuf::from)
+            .expect(
+                "REFRESH_TOKENS_PG_BIN names the folder of the server's programs: run `make test`",
+            );
+        let folder = tempfile::Builder::new()
+            .prefix("rt")
+            .tempdir()
+            .expect("a temporary folder");
+        if let Some((uid, gid)) = server_user() {
+            chown(folder.path(), Some(uid), Some(gid)).expect("root may give a folder away");
+        }
+        let cluster = Self {
+            folder,
+            bin,
+            databases: AtomicUsize::new(0),
+        };
+        let data = cluster.data();
+        let data = data.to_str().expect("a folder in UTF-8");
+        cluster.run(
+            "initdb",
+            &[
+                "-D",
+                data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "--locale=C",
+            ],
+        );
+        let mut conf = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\nmax_connections = 150\n",
+            cluster.socket().display()
+        );
+        settings
+            .iter()
+            .for_each(|setting| conf += &format!("{setting}\n"));
+        fs::write(cluster.data().join("postgresql.auto.conf"), conf)
+            .expect("a writable data folder");
+        cluster.boot();
+        cluster
+    }
+
+    /// The cluster that tests share which do nothing to a server as a whole.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start(&[]));
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
+    }
+
+    /// Starts the server, which must not be running.
+    pub fn boot(&self) {
+        self.pg_ctl(&[
+            "start",
+            "-w",
+            "-l",
+            self.log().to_str().expect("a folder in UTF-8"),
+        ]);
+    }
+
+    /// Stops the server: `smart`, `fast` or `immediate`.
+    pub fn stop(&self, mode: &str) {
+        self.pg_ctl(&["stop", "-w", "-m", mode]);
+    }
+
+    /// Promotes a standby.
+    pub fn promote(&self) {
+        self.pg_ctl(&["promote", "-w"]);
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) {
+        let data = self.data();
+        let data = ["-s", "-D", data.to_str().expect("a folder in UTF-8")];
+        self.run("pg_ctl", &[arguments, &data].concat());
+    }
+
+    /// Runs one of the server's programs and gives what it printed.
+    ///
+    /// # Panics
+    /// It failed.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.try_run(program, arguments);
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Runs one of the server's programs, as the user that owns the server, with the cluster's socket
+    /// and superuser as defaults.
+    pub fn try_run(&self, program: &str, arguments: &[&str]) -> Output {
+        let output = self.folder.path().join(format!("{program}.out"));
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("PGHOST", self.socket())
+            .env("PGUSER", "postgres");
+        if let Some((uid, gid)) = server_user() {
+            command.uid(uid).gid(gid);
+        }
+        if program != "pg_ctl" {
+            return command.output().expect("the program is there");
+        }
+        // The server inherits pg_ctl's output; a pipe would stay open as long as it runs.
+        let file = File::create(&output).expect("a writable folder");
+        let status = command
+            .stdout(file.try_clone().expect("a file"))
+            .stderr(file)
+            .status();
+        Output {
+            status: status.expect("the program is there"),
+            stdout: fs::read(&output).expect("its output"),
+            stderr: Vec::new(),
+        }
+    }
+
+    /// A connection to `database` as `user`.
+    pub fn connect(&self, database: &str, user: &str) -> Client {
+        self.config(database, user)
+            .connect(NoTls)
+            .expect("the server takes a connection")
+    }
+
+    /// How to connect to `database` as `user`.
+    pub fn config(&self, database: &str, user: &str) -> postgres::Config {
+        let mut config = Client::configure();
+        config.host_path(self.socket()).dbname(database).user(user);
+        config
+    }
+
+    /// An empty database of its own.
+    pub fn create_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut client = self.connect("postgres", "postgres");
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .expect("a new database");
+        name
+    }
+
+    /// The folder that may be used for files of a test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder of the socket.
+    pub fn socket(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.data().join("postmaster.pid").exists() {
+            let data = self.data();
+            let _ = self.try_run(
+                "pg_ctl",
+                &[
+                    "stop",
+                    "-s",
+                    "-m",
+                    "immediate",
+                    "-D",
+                    data.to_str().unwrap_or_default(),
+                ],
+            );
+        }
+    }
+}
+
+impl Database {
+    /// A database of its own in the shared cluster, with the extension in it.
+    pub fn create() -> Self {
+        Self::create_in(&Cluster::shared())
+    }
+
+    /// A database of its own in `cluster`, with the extension in it.
+    pub fn create_in(cluster: &Arc<Cluster>) -> Self {
+        let database = Self {
+            cluster: Arc::clone(cluster),
+            name: cluster.create_database(),
+        };
+        let mut client = database.connect();
+        client
+            .batch_execute("CREATE EXTENSION refresh_tokens")
+            .expect("the extension is installed");
+        database
+    }
+
+    /// A connection as the superuser.
+    pub fn connect(&self) -> Client {
+        self.connect_as("postgres")
+    }
+
+    /// A connection as `user`.
+    pub fn connect_as(&self, user: &str) -> Client {
+        self.cluster.connect(&self.name, user)
+    }
+
+    /// The cluster that the database is in.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+/// Whom the server runs as: PostgreSQL refuses to run as root, so root lends it the user `postgres`.
+fn server_user() -> Option<(u32, u32)> {
+    if fs::metadata("/proc/self").expect("procfs").uid() != 0 {
+        return None;
+    }
+    let passwd = fs::read_to_string("/etc/passwd").expect("a list of users");
+    let line = passwd.lines().find(|line| line.starts_with("postgres:"));
+    let mut fields = line
+        .expect("Debian's packages create the user postgres")
+        .split(':')
+        .skip(2);
+    let mut id = || {
+        fields
+            .next()
+            .and_then(|id| id.parse().ok())
+            .expect("a number")
+    };
+    Some((id(), id()))
+}
