@@ -13,6 +13,11 @@ DECLARE
            AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE');
     in_the_way pg_catalog.text;
 BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8'::pg_catalog.name THEN
+        RAISE EXCEPTION 'extension "refresh_tokens" needs a database with encoding UTF8'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
     IF public_may_create THEN
         RAISE EXCEPTION 'schema "auth" is in the way of extension "refresh_tokens": PUBLIC may create objects in it'
             USING ERRCODE = 'object_not_in_prerequisite_state',

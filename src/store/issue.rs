@@ -10,8 +10,8 @@ use crate::grant::TokenRow;
 use crate::policy::Policy;
 use crate::time::{Micros, Timestamp};
 use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
 use pgrx::spi::SpiTupleTable;
-use pgrx::{IntoDatum as _, direct_function_call, pg_sys};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -87,21 +87,26 @@ pub struct NewSession<'a> {
 
 impl Store<'_> {
     /// Waits until no other login of `user_id` with `tag` is under way, and keeps others waiting until
-    /// the transaction ends. Sessions that don't exist yet can't be locked, so this is an advisory
-    /// lock; its key is cut from a hash, so it meets an application's own keys by chance only.
+    /// the transaction ends. Sessions that don't exist yet can't be locked; and an advisory lock could
+    /// be taken, and a user locked out, by any role that can compute its key. So this locks an object
+    /// that is no object: the lock table asks only that all agree on its number.
     pub fn lock_logins(&self, user_id: &str, tag: Option<&str>) {
-        let mut hash = Sha256::new_with_prefix(b"refresh_tokens login\0");
+        let mut hash = Sha256::new();
         hash.update(user_id);
         hash.update(tag.map_or([0, 0], |_| [0, 1]));
         hash.update(tag.unwrap_or_default());
-        let key = i64::from_be_bytes(std::array::from_fn({
-            let hash = hash.finalize();
-            move |at| hash[at]
-        }));
-        // SAFETY: the function takes one bigint, and returns void.
+        let [a, b, c, d, e, f, ..] = hash.finalize().0;
+        let (object, part) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
+        // SAFETY: takes numbers only. What the class means to others is a lock on an extension of that
+        // OID; to meet one by chance is to wait for its DROP or ALTER.
         unsafe {
-            direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_int8, &[key.into_datum()])
-        };
+            pg_sys::LockDatabaseObject(
+                pg_sys::ExtensionRelationId,
+                object.into(),
+                part,
+                pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
+            );
+        }
     }
 
     /// The live sessions of `user_id` with `tag`, the one refreshed last first.
