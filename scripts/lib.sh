@@ -9,6 +9,7 @@ PG=${PG:-15}
 EXTENSION=refresh_tokens
 PGRX=$(sed -n 's/^pgrx = "=\([0-9.]*\)".*/\1/p' Cargo.toml)
 
+export HOME=${HOME:-~}
 if ((EUID == 0)); then
     CACHE=${REFRESH_TOKENS_CACHE:-/var/cache/refresh_tokens}
 else
@@ -28,8 +29,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 export USER=${USER:-$(id -un)}
 export PGRX_HOME=$CACHE/pgrx-home
 export CARGO_PGRX=$CACHE/cargo-pgrx-$PGRX/bin/cargo-pgrx
-[[ $PATH == *"$HOME/.cargo/bin"* ]] || PATH=$PATH:$HOME/.cargo/bin
-PATH=${CARGO_PGRX%/*}:$PATH
+PATH=${CARGO_PGRX%/*}:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
     BOLD=$'\e[1m' PLAIN=$'\e[0m'
@@ -66,8 +66,9 @@ lock() {
 }
 
 # A folder that the server may write into, in $TEMP; `cleanup` stops what still runs in it and removes it.
+# Not in TMPDIR: the user postgres may have no way into it, and the path of a socket must be short.
 make_temp() {
-    TEMP=$(mktemp -d "${TMPDIR:-/tmp}/$EXTENSION.XXXXXX")
+    TEMP=$(mktemp -d "/tmp/$EXTENSION.XXXXXX")
     trap cleanup EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM

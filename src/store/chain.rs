@@ -14,14 +14,14 @@ use uuid::Uuid;
 
 plan!(
     LOCK_CHAIN,
-    writes,
+    fresh,
     "chain.sql" + "FOR NO KEY UPDATE OF t",
     [TEXTOID]
 );
-plan!(READ_CHAIN, reads, "chain.sql", [TEXTOID]);
+plan!(READ_CHAIN, stable, "chain.sql", [TEXTOID]);
 plan!(
     ADOPT,
-    writes,
+    fresh,
     "adopt.sql",
     [
         INT8ARRAYOID,
@@ -34,7 +34,7 @@ plan!(
 );
 plan!(
     REVOKE_ROWS,
-    writes,
+    fresh,
     "revoke_rows.sql",
     [INT8ARRAYOID, TIMESTAMPTZOID]
 );

@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::family::Member;
 use uuid::Uuid;
 
-plan!(FAMILIES, writes, "families.sql", [TEXTOID]);
-plan!(MEMBERS, reads, "members.sql", [UUIDOID]);
+plan!(FAMILIES, fresh, "families.sql", [TEXTOID]);
+plan!(MEMBERS, stable, "members.sql", [UUIDOID]);
 
 /// How often a family that is given a session in the same moment is looked for again.
 const ATTEMPTS: usize = 3;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 plan!(
     LIVE_SESSIONS,
-    writes,
+    fresh,
     "live_sessions.sql",
     [
         TEXTOID,
@@ -29,7 +29,7 @@ plan!(
 );
 plan!(
     ISSUE,
-    writes,
+    fresh,
     "issue.sql",
     [
         UUIDOID,
@@ -48,7 +48,7 @@ plan!(
 );
 plan!(
     ISSUE_INTO,
-    writes,
+    fresh,
     "issue_into.sql",
     [
         UUIDOID,

@@ -18,17 +18,18 @@ pub(super) type Kept = OnceCell<&'static OwnedPreparedStatement>;
 pub(super) struct Plan {
     pub(super) sql: &'static str,
     pub(super) parameters: &'static [BuiltinOid],
-    pub(super) writes: bool,
+    /// Whether it sees what was committed before it began (under READ COMMITTED). What writes or locks
+    /// must, and what reads under a lock: that is what makes the lock worth anything. If not, it sees
+    /// what the calling statement sees, as a STABLE function should.
+    pub(super) fresh: bool,
     pub(super) kept: &'static LocalKey<Kept>,
 }
 
 impl Plan {
     /// Runs the statement.
     ///
-    /// One that writes or locks sees what was committed before it began (under READ COMMITTED), which
-    /// is what makes reading again under a lock worth anything; one that only reads can run on a
-    /// standby. Neither takes a transaction id before it has something to write, which is why this
-    /// is `select` even for the former: `SpiClient::update` would spend one on each refused token.
+    /// It takes no transaction id before it has something to write, which is why this is `select`
+    /// even for what writes: `SpiClient::update` would spend one on each refused token.
     pub(super) fn run<'c>(
         &self,
         client: &SpiClient<'c>,
@@ -46,7 +47,7 @@ impl Plan {
             .iter()
             .map(|&oid| PgOid::from(oid.value()))
             .collect();
-        let prepared = if self.writes {
+        let prepared = if self.fresh {
             client.prepare_mut(self.sql, &parameters)?
         } else {
             client.prepare(self.sql, &parameters)?
@@ -56,10 +57,10 @@ impl Plan {
     }
 }
 
-/// Declares a [`Plan`]: `plan!(NAME, reads|writes, "file.sql" [+ "more text"], [parameter types])`.
+/// Declares a [`Plan`]: `plan!(NAME, fresh|stable, "file.sql" [+ "more text"], [parameter types])`.
 macro_rules! plan {
-    (@writes reads) => { false };
-    (@writes writes) => { true };
+    (@fresh stable) => { false };
+    (@fresh fresh) => { true };
     ($name:ident, $mode:ident, $file:literal $(+ $more:literal)?, [$($parameter:ident),*]) => {
         const $name: $crate::store::plan::Plan = {
             ::std::thread_local! {
@@ -68,7 +69,7 @@ macro_rules! plan {
             $crate::store::plan::Plan {
                 sql: concat!(include_str!($file) $(, $more)?),
                 parameters: &[$(::pgrx::pg_sys::BuiltinOid::$parameter),*],
-                writes: $crate::store::plan::plan!(@writes $mode),
+                fresh: $crate::store::plan::plan!(@fresh $mode),
                 kept: &KEPT,
             }
         };

@@ -14,22 +14,22 @@ use pgrx::spi::SpiTupleTable;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-plan!(CLAIM, writes, "claim.sql", [TEXTOID]);
-plan!(FACTS_LOCKED, writes, "facts.sql", [TEXTOID]);
-plan!(FACTS, reads, "facts.sql", [TEXTOID]);
+plan!(CLAIM, fresh, "claim.sql", [TEXTOID]);
+plan!(FACTS_LOCKED, fresh, "facts.sql", [TEXTOID]);
+plan!(FACTS, stable, "facts.sql", [TEXTOID]);
 plan!(
     ROTATE,
-    writes,
+    fresh,
     "rotate.sql",
     [INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID]
 );
 plan!(
     TOUCH,
-    writes,
+    fresh,
     "touch.sql",
     [UUIDOID, TIMESTAMPTZOID, TEXTOID, INETOID]
 );
-plan!(DESCENT, reads, "descent.sql", [UUIDOID, TEXTARRAYOID]);
+plan!(DESCENT, fresh, "descent.sql", [UUIDOID, TEXTARRAYOID]);
 
 /// What became of the attempt to claim a presented token.
 pub enum Claim {

@@ -10,20 +10,20 @@ use crate::time::Timestamp;
 use pgrx::spi::SpiTupleTable;
 use uuid::Uuid;
 
-plan!(LOCK_SESSIONS, writes, "lock_sessions.sql", [UUIDARRAYOID]);
+plan!(LOCK_SESSIONS, fresh, "lock_sessions.sql", [UUIDARRAYOID]);
 plan!(
     LOCK_USER_SESSIONS,
-    writes,
+    fresh,
     "lock_user_sessions.sql",
     [TEXTOID, UUIDOID, TIMESTAMPTZOID]
 );
 plan!(
     END_SESSIONS,
-    writes,
+    fresh,
     "end_sessions.sql",
     [UUIDARRAYOID, TIMESTAMPTZOID]
 );
-plan!(SESSION, reads, "session.sql", [UUIDOID]);
+plan!(SESSION, stable, "session.sql", [UUIDOID]);
 
 impl Store<'_> {
     /// The session `id`, as it is.
