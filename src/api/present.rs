@@ -87,9 +87,9 @@ impl Presentation<'_> {
     /// Revokes the token and mints its child. None: somebody changed the row without the lock.
     fn swap(&self, held: &mut Held, caller: &Caller<'_>) -> Result<Option<Grant>, Error> {
         self.adopt(held)?;
-        let kept = held
-            .key
-            .take_if(|_| replay::keeps_key(&held.facts.session, self.policy, held.now));
+        let kept = held.key.take_if(|_| {
+            held.pristine && replay::keeps_key(&held.facts.session, self.policy, held.now)
+        });
         let key = match kept {
             Some(key) => key,
             None => ReplayKey::generate()?,

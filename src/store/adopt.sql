@@ -12,4 +12,4 @@ UPDATE auth.refresh_tokens AS t
        updated_at = CASE WHEN t.revoked IS FALSE AND t.id OPERATOR(pg_catalog.<>) $2
                          THEN $6 ELSE t.updated_at END
   FROM session AS s
- WHERE t.id OPERATOR(pg_catalog.=) ANY ($1)
+ WHERE t.id OPERATOR(pg_catalog.=) ANY ((SELECT $1)::pg_catalog.int8[])

@@ -2,6 +2,6 @@
 -- $1 sessions
 SELECT s.id, s.user_id, s.oauth_client_id, s.created_at, s.refreshed_at, s.not_after
   FROM auth.sessions AS s
- WHERE s.id OPERATOR(pg_catalog.=) ANY ($1)
+ WHERE s.id OPERATOR(pg_catalog.=) ANY ((SELECT $1)::pg_catalog.uuid[])
  ORDER BY s.id
    FOR NO KEY UPDATE

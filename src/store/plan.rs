@@ -13,6 +13,9 @@ pub(super) type Kept = OnceCell<&'static OwnedPreparedStatement>;
 
 /// A statement of `store/*.sql` and the types of its parameters.
 ///
+/// An array is written `ANY ((SELECT $1)::type[])`: of a bare parameter the planner would look at the
+/// length, find a short array worth a plan of its own, and so plan at every call.
+///
 /// The types are built-in ones only: a kept plan outlives a DROP and CREATE EXTENSION in the same
 /// backend (PostgreSQL analyses its text anew), but the OIDs of the extension's own types don't.
 pub(super) struct Plan {

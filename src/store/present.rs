@@ -49,7 +49,11 @@ pub struct Held {
     pub now: Timestamp,
     /// The presented token's row.
     pub row: TokenRow,
-    /// The family's live token, where the presented token is not it, and its digest.
+    /// Whether that row is as it was minted. One that was revoked, and set live again by hand, has a
+    /// child already.
+    pub pristine: bool,
+    /// The family's live token, where the presented token is not it, and its digest; empty if the row
+    /// has none, which no token has.
     pub live: Option<(TokenRow, String)>,
     /// The session's replay key, once it was rotated.
     pub key: Option<ReplayKey>,
@@ -160,12 +164,16 @@ fn held(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, E
     };
     let live = match column(&row, 14)? {
         None => None,
-        Some(id) => Some((token_row(&row, id, 15)?, required(&row, 17)?)),
+        Some(id) => Some((
+            token_row(&row, id, 15)?,
+            column(&row, 17)?.unwrap_or_default(),
+        )),
     };
+    let (created_at, updated_at) = (timestamp(&row, 4)?, timestamp(&row, 5)?);
     let presented = if required(&row, 3)? {
         Presented::Live
     } else {
-        Presented::Revoked(timestamp(&row, 5)?)
+        Presented::Revoked(updated_at)
     };
     let key = column::<String>(&row, 12)?.map(Zeroizing::new);
     Ok(Some(Box::new(Held {
@@ -180,8 +188,9 @@ fn held(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, E
         row: TokenRow {
             id: required(&row, 1)?,
             instance_id: uuid(&row, 2)?,
-            created_at: timestamp(&row, 4)?,
+            created_at,
         },
+        pristine: created_at == updated_at,
         live,
         key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
         rotations: column(&row, 13)?.unwrap_or(0),

@@ -3,7 +3,7 @@
 WITH revoked AS (
     UPDATE auth.refresh_tokens AS t
        SET revoked = true, updated_at = $2
-     WHERE t.id OPERATOR(pg_catalog.=) ANY ($1)
+     WHERE t.id OPERATOR(pg_catalog.=) ANY ((SELECT $1)::pg_catalog.int8[])
        AND t.revoked IS FALSE
     RETURNING t.id
 )

@@ -14,7 +14,8 @@ WITH parent AS (
            user_agent = COALESCE($5, s.user_agent),
            ip = COALESCE($6, s.ip),
            refresh_token_hmac_key = $4,
-           refresh_token_counter = COALESCE(s.refresh_token_counter, 0) OPERATOR(pg_catalog.+) 1
+           refresh_token_counter = LEAST(COALESCE(s.refresh_token_counter, 0), 9223372036854775806)
+                                   OPERATOR(pg_catalog.+) 1
       FROM parent AS p
      WHERE s.id OPERATOR(pg_catalog.=) p.session_id
 )

@@ -29,23 +29,7 @@ static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 impl Cluster {
     /// A new cluster, with `settings` in its postgresql.conf.
     pub fn start(settings: &[&str]) -> Self {
-        let bin = std::env::var_os("REFRESH_TOKENS_PG_BIN")
-            .map(PathBuf::from)
-            .expect(
-                "REFRESH_TOKENS_PG_BIN names the folder of the server's programs: run `make test`",
-            );
-        let folder = tempfile::Builder::new()
-            .prefix("rt")
-            .tempdir()
-            .expect("a temporary folder");
-        if let Some((uid, gid)) = server_user() {
-            chown(folder.path(), Some(uid), Some(gid)).expect("root may give a folder away");
-        }
-        let cluster = Self {
-            folder,
-            bin,
-            databases: AtomicUsize::new(0),
-        };
+        let cluster = Self::without_data();
         let data = cluster.data();
         let data = data.to_str().expect("a folder in UTF-8");
         cluster.run(
@@ -74,6 +58,60 @@ impl Cluster {
             .expect("a writable data folder");
         cluster.boot();
         cluster
+    }
+
+    /// A hot standby of this cluster, which follows it.
+    pub fn standby(&self) -> Self {
+        let standby = self.backup(&["-R"], &[]);
+        standby.boot();
+        standby
+    }
+
+    /// A base backup of this cluster, taken with more `options` of `pg_basebackup`: a cluster of its own
+    /// with this one's settings and `settings`, which has not been started.
+    pub fn backup(&self, options: &[&str], settings: &[&str]) -> Self {
+        let backup = Self::without_data();
+        let data = backup.data();
+        let data = data.to_str().expect("a folder in UTF-8");
+        let usual = ["-D", data, "-X", "stream", "-c", "fast", "--no-sync"];
+        self.run("pg_basebackup", &[&usual, options].concat());
+        backup.configure(&[&format!(
+            "unix_socket_directories = '{}'",
+            backup.socket().display()
+        )]);
+        backup.configure(settings);
+        backup
+    }
+
+    /// Adds `settings` to those of the server: of the same settings the last one counts. A running
+    /// server has to be told.
+    pub fn configure(&self, settings: &[&str]) {
+        let path = self.data().join("postgresql.auto.conf");
+        let mut conf = fs::read_to_string(&path).expect("the server's settings");
+        settings
+            .iter()
+            .for_each(|setting| conf += &format!("{setting}\n"));
+        fs::write(path, conf).expect("a writable data folder");
+    }
+
+    fn without_data() -> Self {
+        let bin = std::env::var_os("REFRESH_TOKENS_PG_BIN")
+            .map(PathBuf::from)
+            .expect(
+                "REFRESH_TOKENS_PG_BIN names the folder of the server's programs: run `make test`",
+            );
+        let folder = tempfile::Builder::new()
+            .prefix("rt")
+            .tempdir()
+            .expect("a temporary folder");
+        if let Some((uid, gid)) = server_user() {
+            chown(folder.path(), Some(uid), Some(gid)).expect("root may give a folder away");
+        }
+        Self {
+            folder,
+            bin,
+            databases: AtomicUsize::new(0),
+        }
     }
 
     /// The cluster that tests share which do nothing to a server as a whole.
@@ -195,6 +233,12 @@ impl Cluster {
     /// The folder of the socket.
     pub fn socket(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// PostgreSQL's isolation tester, which comes with the server's development package.
+    pub fn tester(&self) -> PathBuf {
+        self.bin
+            .join("../lib/pgxs/src/test/isolation/isolationtester")
     }
 
     /// The server's log.

@@ -1,1 +1,18 @@
-//! Tests of refresh_tokens that run outside the server.
+//! What the tests outside the server share: throw-away clusters of the PostgreSQL in
+//! `REFRESH_TOKENS_PG_BIN`, and what an application does with a token.
+
+mod cluster;
+pub mod format;
+mod invariants;
+mod race;
+mod state;
+mod token;
+
+pub use cluster::{Cluster, Database};
+pub use invariants::{INVARIANTS, assert_invariants, broken_invariants, miscounted_sessions};
+pub use race::{
+    Racer, Racers, backend_pid, in_transaction, signal, until_serialized, wait_for_connection,
+    wait_for_replay, wait_until, waits,
+};
+pub use state::{contents, pass_time};
+pub use token::{Grant, call, error_code, explain, issue, rotate, rotate_as};

@@ -1,5 +1,6 @@
 //! What an application does with a token: calls a function with bind parameters, reads one row.
 
+use postgres::types::ToSql;
 use postgres::{Client, Error, GenericClient, Row};
 use uuid::Uuid;
 
@@ -77,6 +78,27 @@ pub fn rotate_as(
     client
         .query_one(&sql, &[&token, &client_id])
         .map(Grant::from)
+}
+
+/// What a rotation of `token` would answer.
+///
+/// # Panics
+/// The call failed.
+pub fn explain(client: &mut impl GenericClient, token: &str) -> Grant {
+    call(client, "explain_refresh_token($1)", &[&token]).expect("a verdict")
+}
+
+/// Calls a function of the schema `auth` that answers with a grant: `name(arguments)`.
+///
+/// # Errors
+/// As the function raises them.
+pub fn call(
+    client: &mut impl GenericClient,
+    function: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Grant, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM auth.{function}");
+    client.query_one(&sql, parameters).map(Grant::from)
 }
 
 /// The SQLSTATE of a failed call.

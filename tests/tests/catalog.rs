@@ -1,0 +1,735 @@
+//! What CREATE EXTENSION makes, name by name and definition by definition; what DROP EXTENSION takes
+//! away; and when CREATE EXTENSION refuses.
+
+use postgres::Client;
+use refresh_tokens_tests::{Cluster, Database, issue, rotate};
+use std::collections::BTreeMap;
+
+/// The rows of `sql`, which have one column of type text.
+fn lines(client: &mut Client, sql: &str) -> Vec<String> {
+    let rows = client.query(sql, &[]).expect("a superuser may look");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+// ---- tables --------------------------------------------------------------------------------------
+
+/// Name, type, nullability and default of each column, in order.
+fn columns(client: &mut Client, table: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT concat_ws(' | ', attname, format_type(atttypid, atttypmod),
+                          CASE WHEN attnotnull THEN 'not null' ELSE 'null' END,
+                          pg_get_expr(adbin, adrelid))
+           FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+          WHERE attrelid = '{table}'::regclass AND attnum > 0
+          ORDER BY attnum"
+    );
+    lines(client, &sql)
+}
+
+/// Name and definition of each constraint.
+fn constraints(client: &mut Client, table: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT concat_ws(' | ', conname, pg_get_constraintdef(oid)) FROM pg_constraint
+          WHERE conrelid = '{table}'::regclass AND contype <> 'n' ORDER BY conname"
+    );
+    lines(client, &sql)
+}
+
+/// The definition of each index, which begins with its name.
+fn indexes(client: &mut Client, table: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT indexdef FROM pg_indexes
+          WHERE format('%I.%I', schemaname, tablename)::regclass = '{table}'::regclass
+          ORDER BY indexname"
+    );
+    lines(client, &sql)
+}
+
+#[test]
+fn refresh_tokens_is_the_reference_to_the_letter() {
+    let database = Database::create();
+    let mut client = database.connect();
+    assert_eq!(
+        columns(&mut client, "auth.refresh_tokens"),
+        [
+            "instance_id | uuid | null",
+            "id | bigint | not null | nextval('auth.refresh_tokens_id_seq'::regclass)",
+            "token | character varying(255) | null",
+            "user_id | character varying(255) | null",
+            "revoked | boolean | null",
+            "created_at | timestamp with time zone | null",
+            "updated_at | timestamp with time zone | null",
+            "parent | character varying(255) | null",
+            "session_id | uuid | null",
+        ]
+    );
+    assert_eq!(
+        constraints(&mut client, "auth.refresh_tokens"),
+        [
+            "refresh_tokens_pkey | PRIMARY KEY (id)",
+            "refresh_tokens_session_id_fkey | FOREIGN KEY (session_id) REFERENCES auth.sessions(id) ON DELETE CASCADE",
+            "refresh_tokens_token_unique | UNIQUE (token)",
+        ]
+    );
+    assert_eq!(
+        indexes(&mut client, "auth.refresh_tokens"),
+        [
+            "CREATE INDEX refresh_tokens_instance_id_idx ON auth.refresh_tokens USING btree (instance_id)",
+            "CREATE INDEX refresh_tokens_instance_id_user_id_idx ON auth.refresh_tokens USING btree (instance_id, user_id)",
+            "CREATE INDEX refresh_tokens_parent_idx ON auth.refresh_tokens USING btree (parent)",
+            "CREATE UNIQUE INDEX refresh_tokens_pkey ON auth.refresh_tokens USING btree (id)",
+            "CREATE INDEX refresh_tokens_session_id_revoked_idx ON auth.refresh_tokens USING btree (session_id, revoked)",
+            "CREATE UNIQUE INDEX refresh_tokens_token_unique ON auth.refresh_tokens USING btree (token)",
+            "CREATE INDEX refresh_tokens_updated_at_idx ON auth.refresh_tokens USING btree (updated_at DESC)",
+        ]
+    );
+    let comments = "SELECT concat_ws(' | ', attname, description)
+                      FROM pg_description LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND attnum > 0
+                     WHERE classoid = 'pg_class'::regclass AND objoid = 'auth.refresh_tokens'::regclass";
+    assert_eq!(
+        lines(&mut client, comments),
+        ["Auth: Store of tokens used to refresh JWT tokens once they expire."],
+        "the table has its comment, and no column has one"
+    );
+}
+
+#[test]
+fn sessions_has_the_columns_of_the_design() {
+    let database = Database::create();
+    let mut client = database.connect();
+    assert_eq!(
+        columns(&mut client, "auth.sessions"),
+        [
+            "id | uuid | not null | gen_random_uuid()",
+            "user_id | character varying(255) | not null",
+            "created_at | timestamp with time zone | not null | now()",
+            "updated_at | timestamp with time zone | not null | now()",
+            "factor_id | uuid | null",
+            "aal | auth.aal_level | null",
+            "not_after | timestamp with time zone | null",
+            "refreshed_at | timestamp with time zone | null",
+            "user_agent | text | null",
+            "ip | inet | null",
+            "tag | text | null",
+            "oauth_client_id | character varying(255) | null",
+            "scopes | text | null",
+            "refresh_token_hmac_key | text | null",
+            "refresh_token_counter | bigint | null",
+        ]
+    );
+    assert_eq!(
+        constraints(&mut client, "auth.sessions"),
+        ["sessions_pkey | PRIMARY KEY (id)"]
+    );
+}
+
+#[test]
+fn the_tables_have_no_trigger_of_ours_and_no_rule() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = "SELECT tgrelid::regclass || ' ' || (SELECT conname FROM pg_constraint c WHERE c.oid = tgconstraint)
+                 FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'auth'::regnamespace)
+                ORDER BY 1";
+    let foreign_key = "refresh_tokens_session_id_fkey";
+    assert_eq!(
+        lines(&mut client, sql),
+        [
+            format!("auth.refresh_tokens {foreign_key}"),
+            format!("auth.refresh_tokens {foreign_key}"),
+            format!("auth.sessions {foreign_key}"),
+            format!("auth.sessions {foreign_key}"),
+        ]
+    );
+    let sql = "SELECT rulename::text FROM pg_rewrite
+                WHERE ev_class IN ('auth.sessions'::regclass, 'auth.refresh_tokens'::regclass)";
+    assert!(lines(&mut client, sql).is_empty());
+}
+
+#[test]
+fn the_sequence_is_owned_by_the_ids_it_gives() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = "SELECT concat_ws(' ', pg_get_serial_sequence('auth.refresh_tokens', 'id'), seqtypid::regtype,
+                                seqstart, seqincrement, seqmin, seqmax, seqcache, seqcycle)
+                 FROM pg_sequence WHERE seqrelid = 'auth.refresh_tokens_id_seq'::regclass";
+    assert_eq!(
+        lines(&mut client, sql),
+        ["auth.refresh_tokens_id_seq bigint 1 1 1 9223372036854775807 1 f"]
+    );
+}
+
+#[test]
+fn what_a_rotation_updates_carries_no_index() {
+    let database = Database::create();
+    let mut client = database.connect();
+    // columns in keys, in expressions and in predicates alike
+    let sql = "SELECT DISTINCT attname::text
+                 FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum > 0
+                WHERE indrelid = 'auth.sessions'::regclass
+                  AND (attnum = ANY (indkey)
+                       OR EXISTS (SELECT FROM pg_depend
+                                   WHERE classid = 'pg_class'::regclass AND objid = indexrelid
+                                     AND refclassid = 'pg_class'::regclass AND refobjid = indrelid
+                                     AND refobjsubid = attnum))";
+    let indexed = lines(&mut client, sql);
+    assert!(indexed.contains(&"id".to_owned()), "{indexed:?}");
+    for column in [
+        "updated_at",
+        "refreshed_at",
+        "user_agent",
+        "ip",
+        "refresh_token_hmac_key",
+        "refresh_token_counter",
+    ] {
+        assert!(!indexed.contains(&column.to_owned()), "{column} is indexed");
+    }
+}
+
+#[test]
+fn the_update_of_a_session_by_a_rotation_is_hot() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let mut tokens: Vec<_> = (0..20)
+        .map(|user| {
+            issue(&mut client, &format!("user {user}"))
+                .token()
+                .to_owned()
+        })
+        .collect();
+    for _ in 0..20 {
+        for token in &mut tokens {
+            let rotated = rotate(&mut client, token).expect("a verdict");
+            assert_eq!(rotated.status, "rotated");
+            *token = rotated.token().to_owned();
+        }
+    }
+    // one user who never stops
+    for _ in 0..200 {
+        let rotated = rotate(&mut client, &tokens[0]).expect("a verdict");
+        assert_eq!(rotated.status, "rotated");
+        tokens[0] = rotated.token().to_owned();
+    }
+    client
+        .query_one("SELECT pg_stat_force_next_flush()", &[])
+        .expect("statistics are written");
+    let row = client
+        .query_one(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+              WHERE relid = 'auth.sessions'::regclass",
+            &[],
+        )
+        .expect("statistics");
+    let (updated, hot): (i64, i64) = (row.get(0), row.get(1));
+    assert_eq!(updated, 600);
+    assert!(hot * 100 >= updated * 95, "{hot} of {updated} were HOT");
+}
+
+// ---- types, functions, and all else --------------------------------------------------------------
+
+#[test]
+fn the_types_have_the_labels_and_attributes_of_the_design_in_order() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let labels = |name: &str| {
+        format!(
+            "SELECT enumlabel::text FROM pg_enum WHERE enumtypid = 'auth.{name}'::regtype ORDER BY enumsortorder"
+        )
+    };
+    assert_eq!(
+        lines(&mut client, &labels("aal_level")),
+        ["aal1", "aal2", "aal3"]
+    );
+    assert_eq!(
+        lines(&mut client, &labels("refresh_token_status")),
+        [
+            "issued",
+            "rotated",
+            "replayed",
+            "unchanged",
+            "malformed",
+            "not_found",
+            "client_mismatch",
+            "expired",
+            "revoked",
+            "reuse_detected",
+        ]
+    );
+    let sql = "SELECT attname || ' ' || format_type(atttypid, atttypmod)
+                 FROM pg_type JOIN pg_attribute ON attrelid = typrelid AND attnum > 0
+                WHERE pg_type.oid = 'auth.refresh_token_grant'::regtype AND typtype = 'c' ORDER BY attnum";
+    assert_eq!(
+        lines(&mut client, sql),
+        [
+            "status auth.refresh_token_status",
+            "refresh_token text",
+            "user_id text",
+            "session_id uuid",
+            "instance_id uuid",
+            "token_id bigint",
+            "issued_at timestamp with time zone",
+            "expires_at timestamp with time zone",
+            "session_expires_at timestamp with time zone",
+            "reason text",
+        ]
+    );
+}
+
+/// Name, arguments, result and volatility of each function.
+const FUNCTIONS: [[&str; 4]; 10] = [
+    [
+        "draw_token_family",
+        "session_id uuid",
+        "SETOF text",
+        "stable",
+    ],
+    [
+        "explain_refresh_token",
+        "token text",
+        "auth.refresh_token_grant",
+        "stable",
+    ],
+    [
+        "grant_refresh_token_role",
+        "role name, tier text",
+        "void",
+        "volatile",
+    ],
+    ["is_session_live", "session_id uuid", "boolean", "stable"],
+    [
+        "issue_refresh_token",
+        "user_id text, session_id uuid DEFAULT NULL::uuid, instance_id uuid DEFAULT NULL::uuid, \
+         client_id text DEFAULT NULL::text, scopes text DEFAULT NULL::text, \
+         aal auth.aal_level DEFAULT NULL::auth.aal_level, tag text DEFAULT NULL::text, \
+         not_after timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+         user_agent text DEFAULT NULL::text, ip inet DEFAULT NULL::inet",
+        "auth.refresh_token_grant",
+        "volatile",
+    ],
+    ["revoke_refresh_token", "token text", "bigint", "volatile"],
+    ["revoke_session", "session_id uuid", "bigint", "volatile"],
+    ["revoke_token_family", "parent text", "bigint", "volatile"],
+    [
+        "revoke_user_sessions",
+        "user_id text, except_session uuid DEFAULT NULL::uuid",
+        "bigint",
+        "volatile",
+    ],
+    [
+        "rotate_refresh_token",
+        "token text, client_id text DEFAULT NULL::text, user_agent text DEFAULT NULL::text, \
+         ip inet DEFAULT NULL::inet",
+        "auth.refresh_token_grant",
+        "volatile",
+    ],
+];
+
+/// A condition on `pg_proc`: a function of the extension.
+const IS_MEMBER: &str = "EXISTS (
+    SELECT FROM pg_depend
+     WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+       AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens'))";
+
+#[test]
+fn the_functions_have_the_signatures_of_the_design() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = format!(
+        "SELECT concat_ws(' | ', pronamespace::regnamespace, proname, pg_get_function_arguments(oid),
+                          pg_get_function_result(oid),
+                          CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END)
+           FROM pg_proc WHERE {IS_MEMBER} ORDER BY proname"
+    );
+    let expected = FUNCTIONS.map(|function| format!("auth | {}", function.join(" | ")));
+    assert_eq!(lines(&mut client, &sql), expected);
+}
+
+#[test]
+fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = format!(
+        "SELECT concat_ws(' | ', proname, prosecdef, array_to_string(proconfig, ';'), proisstrict, proleakproof, prokind)
+           FROM pg_proc WHERE {IS_MEMBER} ORDER BY proname"
+    );
+    let expected = FUNCTIONS.map(|[name, ..]| {
+        // who grants does it with rights of his own; it touches no table
+        let definer = if name == "grant_refresh_token_role" {
+            "f"
+        } else {
+            "t"
+        };
+        format!("{name} | {definer} | search_path=pg_catalog, pg_temp | f | f | f")
+    });
+    assert_eq!(lines(&mut client, &sql), expected);
+    // a worker of a parallel query can't write, nor has it the settings' placeholders of its leader
+    let sql = format!(
+        "SELECT DISTINCT proparallel::text FROM pg_proc WHERE {IS_MEMBER} AND provolatile = 'v'"
+    );
+    assert_eq!(lines(&mut client, &sql), ["u"]);
+}
+
+fn members(client: &mut Client) -> Vec<String> {
+    let mut members = lines(client, MEMBERS);
+    members.sort_unstable();
+    members
+}
+
+/// What belongs to the extension; types that come with another object are not told apart from it.
+const MEMBERS: &str = "
+    SELECT pg_describe_object(classid, objid, 0)
+      FROM pg_depend LEFT JOIN pg_type ON classid = 'pg_type'::regclass AND pg_type.oid = objid
+     WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+       AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
+       AND typcategory IS DISTINCT FROM 'A'
+       AND coalesce((SELECT relkind = 'c' FROM pg_class WHERE pg_class.oid = typrelid), true)";
+
+#[test]
+fn the_extension_owns_these_objects_and_no_other() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let mut expected: Vec<_> = [
+        "sequence auth.refresh_tokens_id_seq",
+        "table auth.refresh_tokens",
+        "table auth.sessions",
+        "type auth.aal_level",
+        "type auth.refresh_token_grant",
+        "type auth.refresh_token_status",
+        "function auth.issue_refresh_token(text,uuid,uuid,text,text,auth.aal_level,text,timestamp with time zone,text,inet)",
+        "function auth.rotate_refresh_token(text,text,text,inet)",
+        "function auth.revoke_refresh_token(text)",
+        "function auth.revoke_token_family(text)",
+        "function auth.revoke_session(uuid)",
+        "function auth.revoke_user_sessions(text,uuid)",
+        "function auth.explain_refresh_token(text)",
+        "function auth.is_session_live(uuid)",
+        "function auth.draw_token_family(uuid)",
+        "function auth.grant_refresh_token_role(name,text)",
+    ]
+    .into();
+    expected.sort_unstable();
+    assert_eq!(members(&mut client), expected);
+    // and nothing lies in the schema that doesn't belong to one of them
+    let sql = "SELECT pg_describe_object('pg_class'::regclass, oid, 0) FROM pg_class
+                WHERE relnamespace = 'auth'::regnamespace
+                  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+                                     AND deptype IN ('e', 'a', 'i'))
+                UNION ALL
+               SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM pg_proc
+                WHERE pronamespace = 'auth'::regnamespace
+                  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid
+                                     AND deptype = 'e')";
+    assert_eq!(lines(&mut client, sql), Vec::<String>::new());
+}
+
+#[test]
+fn every_object_has_a_comment_but_the_columns_of_refresh_tokens() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = "
+        WITH member AS (
+            SELECT classid, objid FROM pg_depend LEFT JOIN pg_type ON classid = 'pg_type'::regclass AND pg_type.oid = objid
+             WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+               AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
+               AND typcategory IS DISTINCT FROM 'A'
+               AND coalesce((SELECT relkind = 'c' FROM pg_class WHERE pg_class.oid = typrelid), true)
+        ), object (classid, objid, objsubid) AS (
+            SELECT classid, objid, 0 FROM member
+            UNION ALL
+            SELECT 'pg_class'::regclass, indexrelid, 0 FROM pg_index
+             WHERE indrelid IN (SELECT objid FROM member)
+               -- what an index of a constraint is for, its constraint says
+               AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
+            UNION ALL
+            SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint
+             WHERE conrelid IN (SELECT objid FROM member) AND contype <> 'n'
+            UNION ALL
+            SELECT 'pg_class'::regclass, attrelid, attnum FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+             WHERE relnamespace = 'auth'::regnamespace AND relkind IN ('r', 'c') AND attnum > 0
+               AND relname <> 'refresh_tokens'
+        )
+        SELECT pg_describe_object(classid, objid, object.objsubid)
+          FROM object LEFT JOIN pg_description ON classoid = classid AND objoid = objid
+                                              AND pg_description.objsubid = object.objsubid
+         WHERE description IS NULL OR length(description) < 10
+         UNION ALL
+        SELECT 'the extension' WHERE obj_description(
+                   (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens'), 'pg_extension') IS NULL";
+    assert_eq!(lines(&mut client, sql), Vec::<String>::new());
+    // a comment that is missing is found
+    client
+        .batch_execute(
+            "COMMENT ON FUNCTION auth.revoke_session(uuid) IS NULL; COMMENT ON TYPE auth.aal_level IS NULL;
+             COMMENT ON INDEX auth.sessions_user_id_idx IS NULL; COMMENT ON COLUMN auth.sessions.ip IS NULL;
+             COMMENT ON SEQUENCE auth.refresh_tokens_id_seq IS NULL; COMMENT ON TABLE auth.refresh_tokens IS NULL;
+             COMMENT ON CONSTRAINT sessions_pkey ON auth.sessions IS NULL;
+             COMMENT ON COLUMN auth.refresh_token_grant.reason IS NULL",
+        )
+        .expect("a superuser may");
+    assert_eq!(lines(&mut client, sql).len(), 8);
+}
+
+#[test]
+fn both_tables_have_row_level_security_without_a_policy() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql =
+        "SELECT concat_ws(' ', relname, relrowsecurity, relforcerowsecurity, count(pg_policy.oid))
+                 FROM pg_class LEFT JOIN pg_policy ON polrelid = pg_class.oid
+                WHERE relnamespace = 'auth'::regnamespace AND relkind IN ('r', 'p')
+                GROUP BY relname, relrowsecurity, relforcerowsecurity ORDER BY 1";
+    assert_eq!(
+        lines(&mut client, sql),
+        ["refresh_tokens t f 0", "sessions t f 0"]
+    );
+}
+
+#[test]
+fn a_dump_takes_the_rows_of_both_tables_and_the_sequence() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = "SELECT format('%s \"%s\"', relation::regclass, condition)
+                 FROM pg_extension, unnest(extconfig, extcondition) AS configured (relation, condition)
+                WHERE extname = 'refresh_tokens' ORDER BY 1";
+    assert_eq!(
+        lines(&mut client, sql),
+        [
+            "auth.refresh_tokens \"\"",
+            "auth.refresh_tokens_id_seq \"\"",
+            "auth.sessions \"\"",
+        ]
+    );
+}
+
+// ---- DROP, and CREATE again ----------------------------------------------------------------------
+
+/// What lies in the schema `auth`.
+const LEFT: &str = "
+    SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'auth'::regnamespace
+    UNION ALL SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'auth'::regnamespace
+    UNION ALL SELECT oid::regtype::text FROM pg_type WHERE typnamespace = 'auth'::regnamespace";
+
+#[test]
+fn drop_extension_leaves_nothing_and_create_extension_works_again() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let owned = members(&mut client);
+    let token = issue(&mut client, "alice").token().to_owned();
+    for _ in 0..2 {
+        client
+            .batch_execute("DROP EXTENSION refresh_tokens")
+            .expect("nothing depends on it");
+        assert_eq!(lines(&mut client, LEFT), Vec::<String>::new());
+        client
+            .batch_execute("CREATE EXTENSION refresh_tokens")
+            .expect("the schema is empty");
+        assert_eq!(members(&mut client), owned);
+        // in the backend that knew the former tables and types
+        let answer = rotate(&mut client, &token).expect("a verdict");
+        assert_eq!(answer.status, "not_found");
+        let issued = issue(&mut client, "alice");
+        assert_eq!(issued.token_id, Some(1));
+        let rotated = rotate(&mut client, issued.token()).expect("a verdict");
+        assert_eq!(
+            (rotated.status.as_str(), rotated.token_id),
+            ("rotated", Some(2))
+        );
+    }
+}
+
+// ---- the guard -----------------------------------------------------------------------------------
+
+/// Every catalog row that an installation could have written, with the version it is in.
+fn snapshot(client: &mut Client) -> BTreeMap<&'static str, Vec<String>> {
+    [
+        "pg_class",
+        "pg_type",
+        "pg_proc",
+        "pg_enum",
+        "pg_namespace",
+        "pg_extension",
+        "pg_constraint",
+    ]
+    .into_iter()
+    .map(|catalog| {
+        let sql = format!(
+            "SELECT c.xmin || ' ' || c::text FROM {catalog} AS c WHERE oid >= 16384 ORDER BY oid"
+        );
+        (catalog, lines(client, &sql))
+    })
+    .collect()
+}
+
+/// That CREATE EXTENSION, run after `obstacle`, is refused with `code` and a message that says
+/// `culprit`; that it changes nothing; and that it works once `cure` has been run.
+fn is_refused(obstacle: &str, code: &str, culprit: &str, cure: &str) {
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect(&cluster.create_database(), "postgres");
+    client.batch_execute(obstacle).expect(obstacle);
+    let before = snapshot(&mut client);
+    let refused = client
+        .batch_execute("CREATE EXTENSION refresh_tokens")
+        .expect_err(obstacle);
+    let error = refused.as_db_error().expect("an error of the server");
+    assert_eq!(error.code().code(), code, "{obstacle}: {error:?}");
+    assert!(error.message().contains(culprit), "{obstacle}: {error:?}");
+    assert_eq!(snapshot(&mut client), before, "{obstacle}");
+    client.batch_execute(cure).expect(cure);
+    client
+        .batch_execute("CREATE EXTENSION refresh_tokens")
+        .expect(cure);
+    let issued = issue(&mut client, "alice");
+    assert_eq!(
+        rotate(&mut client, issued.token())
+            .expect("a verdict")
+            .status,
+        "rotated"
+    );
+}
+
+#[test]
+fn an_empty_schema_auth_is_adopted() {
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect(&cluster.create_database(), "postgres");
+    client
+        .batch_execute(
+            "CREATE SCHEMA auth; COMMENT ON SCHEMA auth IS 'older';
+             CREATE TABLE auth.users (id int); CREATE FUNCTION auth.uid() RETURNS int RETURN 1;
+             CREATE EXTENSION refresh_tokens",
+        )
+        .expect("what else is in the schema is not in the way");
+    let issued = issue(&mut client, "alice");
+    assert_eq!(issued.status, "issued");
+    client
+        .batch_execute("DROP EXTENSION refresh_tokens")
+        .expect("nothing depends on it");
+    assert_eq!(
+        lines(&mut client, LEFT).len(),
+        4,
+        "table, its two types, function"
+    );
+    let sql = "SELECT obj_description('auth'::regnamespace)";
+    assert_eq!(lines(&mut client, sql), ["older"]);
+}
+
+#[test]
+fn a_schema_that_public_may_create_in_is_refused() {
+    is_refused(
+        "CREATE SCHEMA auth; GRANT USAGE, CREATE ON SCHEMA auth TO PUBLIC",
+        "55000",
+        "schema \"auth\"",
+        "REVOKE CREATE ON SCHEMA auth FROM PUBLIC",
+    );
+    // also one that CREATE EXTENSION itself makes
+    is_refused(
+        "ALTER DEFAULT PRIVILEGES GRANT CREATE ON SCHEMAS TO PUBLIC",
+        "55000",
+        "schema \"auth\"",
+        "ALTER DEFAULT PRIVILEGES REVOKE CREATE ON SCHEMAS FROM PUBLIC",
+    );
+}
+
+#[test]
+fn an_object_in_the_way_is_named() {
+    for (create, name, drop) in [
+        (
+            "TABLE auth.sessions (id int)",
+            "sessions",
+            "TABLE auth.sessions",
+        ),
+        (
+            "TABLE auth.refresh_tokens ()",
+            "refresh_tokens",
+            "TABLE auth.refresh_tokens",
+        ),
+        (
+            "VIEW auth.sessions AS SELECT 1 AS id",
+            "sessions",
+            "VIEW auth.sessions",
+        ),
+        (
+            "SEQUENCE auth.refresh_tokens_id_seq",
+            "refresh_tokens_id_seq",
+            "SEQUENCE auth.refresh_tokens_id_seq",
+        ),
+        (
+            "TYPE auth.aal_level AS ENUM ('aal1')",
+            "aal_level",
+            "TYPE auth.aal_level",
+        ),
+        (
+            "TYPE auth.refresh_token_status AS ENUM ('issued')",
+            "refresh_token_status",
+            "TYPE auth.refresh_token_status",
+        ),
+        (
+            "DOMAIN auth.refresh_token_grant AS text",
+            "refresh_token_grant",
+            "DOMAIN auth.refresh_token_grant",
+        ),
+    ] {
+        is_refused(
+            &format!("CREATE SCHEMA auth; CREATE {create}"),
+            "42710",
+            &format!("\"auth.{name}\""),
+            &format!("DROP {drop}"),
+        );
+    }
+    // PostgreSQL itself names a function
+    is_refused(
+        "CREATE SCHEMA auth; CREATE FUNCTION auth.is_session_live(uuid) RETURNS boolean RETURN true",
+        "42723",
+        "\"is_session_live\"",
+        "DROP FUNCTION auth.is_session_live(uuid)",
+    );
+    is_refused(
+        "CREATE SCHEMA auth; CREATE FUNCTION auth.grant_refresh_token_role(name, text) RETURNS void RETURN NULL",
+        "42723",
+        "\"grant_refresh_token_role\"",
+        "DROP FUNCTION auth.grant_refresh_token_role(name, text)",
+    );
+}
+
+#[test]
+fn objects_of_these_names_in_another_schema_are_not_in_the_way() {
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect(&cluster.create_database(), "postgres");
+    client
+        .batch_execute(
+            "CREATE TABLE sessions (id int); CREATE TABLE refresh_tokens (id int); CREATE TYPE aal_level AS ENUM ();
+             CREATE EXTENSION refresh_tokens",
+        )
+        .expect("a schema of its own");
+    assert_eq!(issue(&mut client, "alice").status, "issued");
+    let sql = "SELECT count(*)::text FROM public.sessions, public.refresh_tokens";
+    assert_eq!(lines(&mut client, sql), ["0"]);
+}
+
+#[test]
+fn the_schema_can_only_be_auth() {
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect(&cluster.create_database(), "postgres");
+    let before = snapshot(&mut client);
+    let refused = client
+        .batch_execute("CREATE EXTENSION refresh_tokens SCHEMA public")
+        .expect_err("another schema");
+    assert_eq!(refused.code().map(|code| code.code()), Some("0A000"));
+    assert_eq!(snapshot(&mut client), before);
+}
+
+#[test]
+fn a_database_in_another_encoding_is_refused() {
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect("postgres", "postgres");
+    client
+        .batch_execute("CREATE DATABASE latin1 ENCODING 'LATIN1' TEMPLATE template0")
+        .expect("a new database");
+    let mut client = cluster.connect("latin1", "postgres");
+    let before = snapshot(&mut client);
+    let refused = client
+        .batch_execute("CREATE EXTENSION refresh_tokens")
+        .expect_err("another encoding");
+    assert_eq!(refused.code().map(|code| code.code()), Some("0A000"));
+    let error = refused.as_db_error().expect("an error of the server");
+    assert!(error.message().contains("UTF8"), "{error:?}");
+    assert_eq!(snapshot(&mut client), before);
+}

@@ -1,0 +1,947 @@
+//! Who may do what: tiers, PUBLIC, settings, and what a hostile role can't reach.
+
+use postgres::{Client, Error, NoTls};
+use refresh_tokens_tests::format::{digest, unknown_token};
+use refresh_tokens_tests::{Cluster, Database, contents, error_code, issue, pass_time, rotate};
+use uuid::Uuid;
+
+const TIERS: [&str; 3] = ["client", "server", "operator"];
+
+/// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
+const FUNCTIONS: [(&str, &str, &[&str]); 10] = [
+    (
+        "rotate_refresh_token(text,text,text,inet)",
+        "rotate_refresh_token('pgrt_')",
+        &["client", "server"],
+    ),
+    (
+        "revoke_refresh_token(text)",
+        "revoke_refresh_token('pgrt_')",
+        &["client", "server"],
+    ),
+    (
+        "issue_refresh_token(text,uuid,uuid,text,text,auth.aal_level,text,timestamp with time zone,text,inet)",
+        "issue_refresh_token('somebody', aal => 'aal1')",
+        &["server"],
+    ),
+    (
+        "revoke_token_family(text)",
+        "revoke_token_family('nobody''s')",
+        &["server"],
+    ),
+    (
+        "revoke_session(uuid)",
+        "revoke_session('00000000-0000-0000-0000-000000000000')",
+        &["server"],
+    ),
+    (
+        "revoke_user_sessions(text,uuid)",
+        "revoke_user_sessions('nobody')",
+        &["server"],
+    ),
+    (
+        "is_session_live(uuid)",
+        "is_session_live('00000000-0000-0000-0000-000000000000')",
+        &["server"],
+    ),
+    (
+        "explain_refresh_token(text)",
+        "explain_refresh_token('pgrt_')",
+        &["operator"],
+    ),
+    (
+        "draw_token_family(uuid)",
+        "draw_token_family('00000000-0000-0000-0000-000000000000')",
+        &["operator"],
+    ),
+    (
+        "grant_refresh_token_role(name,text)",
+        "grant_refresh_token_role(current_user, 'client')",
+        &[],
+    ),
+];
+
+/// A condition on `pg_depend`: it describes an object of the extension.
+const IS_MEMBER: &str = "deptype = 'e' AND refclassid = 'pg_extension'::regclass
+    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')";
+
+fn lines(client: &mut Client, sql: &str) -> Vec<String> {
+    let rows = client.query(sql, &[]).expect("a superuser may look");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+fn execute(client: &mut Client, sql: &str) {
+    let done = client.batch_execute(sql);
+    assert!(done.is_ok(), "{sql:.200}\n{done:?}");
+}
+
+/// A new role that may log in; roles are known in all databases, so its name has the database's.
+fn role(database: &Database, name: &str) -> String {
+    let role = format!("{}_{name}", database.name);
+    let create = format!("CREATE ROLE {role} LOGIN");
+    execute(&mut database.connect(), &create);
+    role
+}
+
+/// A new role with a tier.
+fn role_of_tier(database: &Database, tier: &str) -> String {
+    let role = role(database, tier);
+    let grant = format!("SELECT auth.grant_refresh_token_role('{role}', '{tier}')");
+    execute(&mut database.connect(), &grant);
+    role
+}
+
+/// What `sql` came to: `ok` or a SQLSTATE.
+fn outcome(result: Result<impl std::fmt::Debug, Error>) -> String {
+    if result.is_ok() {
+        return "ok".into();
+    }
+    error_code(result)
+}
+
+// ---- grants --------------------------------------------------------------------------------------
+
+/// Everything that PUBLIC may do with an object of the extension.
+const OF_PUBLIC: &str = "
+    SELECT pg_describe_object(classid, objid, 0) || ': ' || privilege_type
+      FROM pg_depend
+      LEFT JOIN pg_proc ON classid = 'pg_proc'::regclass AND pg_proc.oid = objid
+      LEFT JOIN pg_class ON classid = 'pg_class'::regclass AND pg_class.oid = objid
+      LEFT JOIN pg_type ON classid = 'pg_type'::regclass AND pg_type.oid = objid,
+           aclexplode(CASE WHEN pg_proc.oid IS NOT NULL THEN coalesce(proacl, acldefault('f', proowner))
+                           WHEN relkind = 'S' THEN coalesce(relacl, acldefault('s', relowner))
+                           WHEN pg_class.oid IS NOT NULL THEN coalesce(relacl, acldefault('r', relowner))
+                           WHEN typcategory <> 'A' AND typrelid = 0 OR typname = 'refresh_token_grant'
+                           THEN coalesce(typacl, acldefault('T', typowner)) END)
+     WHERE grantee = 0 AND IS_MEMBER
+     UNION ALL
+    SELECT attrelid::regclass || '.' || attname
+      FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+     WHERE relnamespace = 'auth'::regnamespace AND attacl IS NOT NULL
+     UNION ALL
+    SELECT 'schema auth: ' || privilege_type
+      FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+     WHERE nspname = 'auth' AND grantee = 0";
+
+#[test]
+fn nothing_is_granted_to_public() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let of_public = OF_PUBLIC.replace("IS_MEMBER", IS_MEMBER);
+    assert_eq!(lines(&mut client, &of_public), Vec::<String>::new());
+    // what is granted is found
+    execute(
+        &mut client,
+        "GRANT EXECUTE ON FUNCTION auth.is_session_live(uuid) TO PUBLIC; GRANT SELECT ON auth.sessions TO PUBLIC;
+         GRANT USAGE ON SEQUENCE auth.refresh_tokens_id_seq TO PUBLIC; GRANT USAGE ON TYPE auth.aal_level TO PUBLIC;
+         GRANT USAGE ON TYPE auth.refresh_token_grant TO PUBLIC; GRANT USAGE ON SCHEMA auth TO PUBLIC;
+         GRANT SELECT (id) ON auth.refresh_tokens TO PUBLIC",
+    );
+    assert_eq!(lines(&mut client, &of_public).len(), 7);
+}
+
+#[test]
+fn nothing_is_granted_to_public_though_default_privileges_say_so() {
+    let cluster = Cluster::shared();
+    for scope in ["", "IN SCHEMA auth"] {
+        let mut client = cluster.connect(&cluster.create_database(), "postgres");
+        execute(&mut client, "CREATE SCHEMA auth");
+        for (privileges, kind) in [
+            ("ALL", "TABLES"),
+            ("ALL", "SEQUENCES"),
+            ("EXECUTE", "FUNCTIONS"),
+            ("USAGE", "TYPES"),
+        ] {
+            let sql =
+                format!("ALTER DEFAULT PRIVILEGES {scope} GRANT {privileges} ON {kind} TO PUBLIC");
+            execute(&mut client, &sql);
+        }
+        execute(&mut client, "CREATE EXTENSION refresh_tokens");
+        let of_public = OF_PUBLIC.replace("IS_MEMBER", IS_MEMBER);
+        assert_eq!(
+            lines(&mut client, &of_public),
+            Vec::<String>::new(),
+            "{scope}"
+        );
+        // the defaults were in force
+        execute(&mut client, "CREATE TABLE auth.other ()");
+        let sql = "SELECT has_table_privilege('pg_monitor', 'auth.other', 'SELECT')::text";
+        assert_eq!(lines(&mut client, sql), ["true"]);
+    }
+}
+
+#[test]
+fn every_function_is_in_the_matrix() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = format!(
+        "SELECT objid::regprocedure::text FROM pg_depend WHERE classid = 'pg_proc'::regclass AND {IS_MEMBER}"
+    );
+    let mut found = lines(&mut client, &sql);
+    found.sort_unstable();
+    let mut known = FUNCTIONS.map(|(function, ..)| format!("auth.{function}"));
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn a_tier_has_its_functions_and_no_other() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    for tier in TIERS {
+        let role = role_of_tier(&database, tier);
+        let mut client = database.connect_as(&role);
+        for (function, call, tiers) in FUNCTIONS {
+            let may = tiers.contains(&tier);
+            let sql = "SELECT has_function_privilege($1, $2, 'EXECUTE')";
+            let row = superuser
+                .query_one(sql, &[&role, &format!("auth.{function}")])
+                .expect("a superuser may look");
+            assert_eq!(row.get::<_, bool>(0), may, "{tier} {function}");
+            let called = outcome(client.simple_query(&format!("SELECT auth.{call}")));
+            assert_eq!(
+                called,
+                if may { "ok" } else { "42501" },
+                "{tier} {function}"
+            );
+        }
+    }
+}
+
+#[test]
+fn tiers_add_up_and_may_be_granted_twice() {
+    let database = Database::create();
+    let role = role_of_tier(&database, "client");
+    let mut superuser = database.connect();
+    for tier in ["operator", "client", "operator"] {
+        execute(
+            &mut superuser,
+            &format!("SELECT auth.grant_refresh_token_role('{role}', '{tier}')"),
+        );
+    }
+    let mut client = database.connect_as(&role);
+    for (function, call, tiers) in FUNCTIONS {
+        let may = tiers.contains(&"client") || tiers.contains(&"operator");
+        let called = outcome(client.simple_query(&format!("SELECT auth.{call}")));
+        assert_eq!(called, if may { "ok" } else { "42501" }, "{function}");
+    }
+}
+
+#[test]
+fn a_role_without_a_tier_can_call_nothing() {
+    let database = Database::create();
+    let role = role(&database, "nobody");
+    for with_schema in [false, true] {
+        if with_schema {
+            execute(
+                &mut database.connect(),
+                &format!("GRANT USAGE ON SCHEMA auth TO {role}"),
+            );
+        }
+        let mut client = database.connect_as(&role);
+        for (function, call, _) in FUNCTIONS {
+            let called = outcome(client.simple_query(&format!("SELECT auth.{call}")));
+            assert_eq!(called, "42501", "{function}");
+        }
+    }
+}
+
+#[test]
+fn no_tier_reads_or_writes_a_table_or_the_sequence() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    issue(&mut superuser, "alice");
+    let before = contents(&mut superuser);
+    for tier in TIERS {
+        let role = role_of_tier(&database, tier);
+        let mut client = database.connect_as(&role);
+        let mut statements: Vec<String> = ["refresh_tokens", "sessions"]
+            .iter()
+            .flat_map(|table| {
+                [
+                    format!("SELECT FROM auth.{table}"),
+                    format!("SELECT count(*) FROM auth.{table}"),
+                    format!("SELECT id FROM auth.{table} LIMIT 0"),
+                    format!("SELECT FROM auth.{table} FOR UPDATE"),
+                    format!("INSERT INTO auth.{table} (user_id) VALUES ('mallory')"),
+                    format!("UPDATE auth.{table} SET user_id = 'mallory'"),
+                    format!("DELETE FROM auth.{table}"),
+                    format!("TRUNCATE auth.{table} CASCADE"),
+                    format!("COPY auth.{table} TO STDOUT"),
+                    format!("DO $$ BEGIN LOCK TABLE auth.{table} IN ACCESS SHARE MODE; END $$"),
+                    format!("ALTER TABLE auth.{table} DISABLE ROW LEVEL SECURITY"),
+                    format!("CREATE TABLE mine (id uuid REFERENCES auth.{table} (id))"),
+                    format!("CREATE POLICY mine ON auth.{table} USING (true)"),
+                ]
+            })
+            .collect();
+        statements.extend(
+            [
+                "SELECT nextval('auth.refresh_tokens_id_seq')",
+                "SELECT currval('auth.refresh_tokens_id_seq')",
+                "SELECT setval('auth.refresh_tokens_id_seq', 1)",
+                "SELECT last_value FROM auth.refresh_tokens_id_seq",
+                "CREATE TABLE auth.mine ()",
+                "CREATE FUNCTION auth.mine() RETURNS int RETURN 1",
+                "DROP FUNCTION auth.is_session_live(uuid)",
+                "ALTER EXTENSION refresh_tokens ADD SCHEMA public",
+                "DROP EXTENSION refresh_tokens",
+            ]
+            .map(String::from),
+        );
+        execute(
+            &mut superuser,
+            &format!("GRANT CREATE ON SCHEMA public TO {role}"),
+        );
+        for statement in statements {
+            let refused = error_code(client.batch_execute(&statement));
+            assert_eq!(refused, "42501", "{tier}: {statement}");
+        }
+        let sql = format!(
+            "SELECT privilege FROM unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}}'::text[]) AS privilege,
+                    unnest('{{auth.sessions,auth.refresh_tokens}}'::regclass[]) AS relation
+              WHERE has_table_privilege('{role}', relation, privilege)
+                 OR CASE WHEN privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+                         THEN has_any_column_privilege('{role}', relation, privilege) END
+              UNION ALL
+             SELECT privilege FROM unnest('{{SELECT,UPDATE,USAGE}}'::text[]) AS privilege
+              WHERE has_sequence_privilege('{role}', 'auth.refresh_tokens_id_seq', privilege)
+              UNION ALL
+             SELECT 'CREATE' WHERE has_schema_privilege('{role}', 'auth', 'CREATE')"
+        );
+        assert_eq!(lines(&mut superuser, &sql), Vec::<String>::new(), "{tier}");
+        execute(
+            &mut superuser,
+            &format!("REVOKE CREATE ON SCHEMA public FROM {role}"),
+        );
+    }
+    assert_eq!(contents(&mut superuser), before);
+}
+
+#[test]
+fn row_level_security_hides_every_row_from_who_was_given_a_table_by_mistake() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let issued = issue(&mut superuser, "alice");
+    let role = role_of_tier(&database, "server");
+    execute(
+        &mut superuser,
+        &format!(
+            "GRANT ALL ON auth.sessions, auth.refresh_tokens TO {role}; GRANT ALL ON SEQUENCE auth.refresh_tokens_id_seq TO {role}"
+        ),
+    );
+    let before = contents(&mut superuser);
+    let mut client = database.connect_as(&role);
+    for table in ["sessions", "refresh_tokens"] {
+        assert!(
+            client
+                .query(&format!("SELECT FROM auth.{table}"), &[])
+                .expect("no row is seen")
+                .is_empty()
+        );
+        for change in [
+            format!("UPDATE auth.{table} SET user_id = 'mallory'"),
+            format!("DELETE FROM auth.{table}"),
+        ] {
+            assert_eq!(client.execute(&change, &[]).expect("no row is seen"), 0);
+        }
+        let insert = format!("INSERT INTO auth.{table} (user_id) VALUES ('mallory')");
+        assert_eq!(error_code(client.execute(&insert, &[])), "42501");
+    }
+    // but the functions do
+    let rotated = rotate(&mut client, issued.token()).expect("a verdict");
+    assert_eq!(rotated.status, "rotated");
+    assert_ne!(contents(&mut superuser), before);
+}
+
+#[test]
+fn a_client_lives_a_whole_session_with_the_client_tier_alone() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let issued = issue(&mut superuser, "alice");
+    let role = role_of_tier(&database, "client");
+    let mut client = database.connect_as(&role);
+    let rotated = rotate(&mut client, issued.token()).expect("a verdict");
+    assert_eq!(rotated.status, "rotated");
+    let replayed = rotate(&mut client, issued.token()).expect("a verdict");
+    assert_eq!(
+        (replayed.status.as_str(), replayed.token),
+        ("replayed", rotated.token.clone())
+    );
+    let revoked: i64 = client
+        .query_one("SELECT auth.revoke_refresh_token($1)", &[&rotated.token()])
+        .expect("a count")
+        .get(0);
+    assert_eq!(revoked, 1);
+    let after = rotate(&mut client, rotated.token()).expect("a verdict");
+    assert_eq!(after.status, "revoked");
+}
+
+#[test]
+fn the_owner_may_be_a_role_that_is_no_superuser() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let owner = role(&database, "owner");
+    execute(
+        &mut superuser,
+        &format!(
+            "GRANT USAGE ON SCHEMA auth TO {owner};
+             ALTER TABLE auth.sessions OWNER TO {owner}; ALTER TABLE auth.refresh_tokens OWNER TO {owner}"
+        ),
+    );
+    for (function, ..) in FUNCTIONS {
+        let alter = format!("ALTER FUNCTION auth.{function} OWNER TO {owner}");
+        execute(&mut superuser, &alter);
+    }
+    let role = role_of_tier(&database, "server");
+    let mut client = database.connect_as(&role);
+    let issued = issue(&mut client, "alice");
+    let rotated = rotate(&mut client, issued.token()).expect("a verdict");
+    assert_eq!(rotated.status, "rotated");
+    pass_time(&mut superuser, issued.session(), "1 h");
+    let detected = rotate(&mut client, issued.token()).expect("a verdict");
+    assert_eq!(detected.status, "reuse_detected");
+}
+
+// ---- grant_refresh_token_role --------------------------------------------------------------------
+
+/// Every grant that there is in the database on what the extension made, and on its schema.
+fn grants(client: &mut Client) -> Vec<String> {
+    lines(
+        client,
+        "SELECT 'function ' || oid::regprocedure || proacl::text FROM pg_proc WHERE pronamespace = 'auth'::regnamespace
+         UNION ALL SELECT 'relation ' || oid::regclass || coalesce(relacl::text, '') FROM pg_class WHERE relnamespace = 'auth'::regnamespace
+         UNION ALL SELECT 'type ' || oid::regtype || coalesce(typacl::text, '') FROM pg_type WHERE typnamespace = 'auth'::regnamespace
+         UNION ALL SELECT 'schema ' || coalesce(nspacl::text, '') FROM pg_namespace WHERE nspname = 'auth'
+         ORDER BY 1",
+    )
+}
+
+#[test]
+fn a_grant_of_a_tier_that_makes_no_sense_is_refused_and_grants_nothing() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let role = role(&database, "app");
+    let before = grants(&mut client);
+    for (arguments, code) in [
+        ("NULL, 'client'".to_owned(), "22004"),
+        (format!("'{role}', NULL"), "22004"),
+        ("NULL, NULL".to_owned(), "22004"),
+        (format!("'{role}', 'admin'"), "22023"),
+        (format!("'{role}', ''"), "22023"),
+        (format!("'{role}', 'Client'"), "22023"),
+        (format!("'{role}', 'client, server'"), "22023"),
+        ("'no such role', 'client'".to_owned(), "42704"),
+        ("'', 'client'".to_owned(), "42704"),
+        ("'public', 'client'".to_owned(), "42704"),
+        ("'PUBLIC', 'client'".to_owned(), "42704"),
+        ("'current_user', 'client'".to_owned(), "42704"),
+        (format!("'{}', 'client'", role.to_uppercase()), "42704"),
+        (format!("'{role}, public', 'client'"), "42704"),
+    ] {
+        let call = format!("SELECT auth.grant_refresh_token_role({arguments})");
+        assert_eq!(error_code(client.simple_query(&call)), code, "{arguments}");
+        assert_eq!(grants(&mut client), before, "{arguments}");
+    }
+}
+
+#[test]
+fn a_role_may_have_any_name() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    for name in [
+        format!("Weird \"Role\" {}", database.name),
+        format!("semi; DROP TABLE auth.sessions; -- {}", database.name),
+        format!("Jürgen's %I $1 {}", database.name),
+    ] {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        execute(&mut superuser, &format!("CREATE ROLE {quoted} LOGIN"));
+        superuser
+            .query_one(
+                "SELECT auth.grant_refresh_token_role($1::text::name, 'client')",
+                &[&name],
+            )
+            .expect("a grant");
+        let mut client = database.connect_as(&name);
+        for (function, call, tiers) in FUNCTIONS {
+            let called = outcome(client.simple_query(&format!("SELECT auth.{call}")));
+            let may = tiers.contains(&"client");
+            assert_eq!(
+                called,
+                if may { "ok" } else { "42501" },
+                "{name} {function}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_owner_can_grant_a_tier() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let (role, friend) = (role_of_tier(&database, "server"), role(&database, "friend"));
+    execute(
+        &mut superuser,
+        &format!("GRANT EXECUTE ON FUNCTION auth.grant_refresh_token_role(name, text) TO {role}"),
+    );
+    let before = grants(&mut superuser);
+    let mut client = database.connect_as(&role);
+    for (to, tier) in [
+        (&friend, "client"),
+        (&friend, "operator"),
+        (&role, "operator"),
+        (&role, "server"),
+    ] {
+        let call = format!("SELECT auth.grant_refresh_token_role('{to}', '{tier}')");
+        assert_eq!(error_code(client.simple_query(&call)), "42501", "{call}");
+    }
+    assert_eq!(grants(&mut superuser), before);
+}
+
+// ---- settings ------------------------------------------------------------------------------------
+
+/// What presenting a token that was rotated a minute ago comes to: whether `reuse_interval` is still
+/// the 10 s of the default (`reuse_detected`), or somebody has widened it (`replayed`).
+fn present_late(superuser: &mut Client, present: impl FnOnce(&str) -> String) -> String {
+    let issued = issue(superuser, "alice");
+    let rotated = rotate(superuser, issued.token()).expect("a verdict");
+    assert_eq!(rotated.status, "rotated");
+    pass_time(superuser, issued.session(), "1 min");
+    present(issued.token())
+}
+
+fn present_by(superuser: &mut Client, client: &mut Client) -> String {
+    present_late(superuser, |token| {
+        rotate(client, token).expect("a verdict").status
+    })
+}
+
+#[test]
+fn a_caller_cannot_change_a_setting() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = role_of_tier(&database, "server");
+    let mut client = database.connect_as(&role);
+    // the library is loaded
+    assert_eq!(present_by(&mut superuser, &mut client), "reuse_detected");
+    for (name, value) in [
+        ("rotation", "off"),
+        ("reuse_interval", "'1 d'"),
+        ("lost_response_interval", "-1"),
+        ("reuse_action", "reject"),
+        ("idle_timeout", "0"),
+        ("session_lifetime", "0"),
+        ("max_sessions_per_user", "0"),
+    ] {
+        for statement in [
+            format!("SET refresh_tokens.{name} = {value}"),
+            format!("BEGIN; SET LOCAL refresh_tokens.{name} = {value}"),
+            format!("SELECT set_config('refresh_tokens.{name}', '1', false)"),
+            format!("RESET refresh_tokens.{name}"),
+            format!("ALTER ROLE {role} SET refresh_tokens.{name} = {value}"),
+            format!(
+                "CREATE FUNCTION pg_temp.f() RETURNS int SET refresh_tokens.{name} = {value} RETURN 1"
+            ),
+        ] {
+            assert_eq!(
+                error_code(client.batch_execute(&statement)),
+                "42501",
+                "{statement}"
+            );
+            execute(&mut client, "ROLLBACK");
+        }
+    }
+    assert_eq!(present_by(&mut superuser, &mut client), "reuse_detected");
+}
+
+#[test]
+fn a_caller_cannot_change_a_setting_before_the_library_is_loaded_either() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = role_of_tier(&database, "server");
+    const SHOW: &str = "SELECT current_setting('refresh_tokens.reuse_interval')";
+
+    for set in [
+        "SET refresh_tokens.reuse_interval = '1 d'",
+        "SELECT set_config('refresh_tokens.reuse_interval', '1 d', false)",
+        "BEGIN; SET LOCAL refresh_tokens.reuse_interval = '1 d'",
+        "BEGIN; SAVEPOINT a; SET LOCAL refresh_tokens.reuse_interval = '1 d'; SET refresh_tokens.reuse_interval = '2 d'",
+    ] {
+        let mut client = database.connect_as(&role);
+        execute(&mut client, set);
+        assert_ne!(
+            lines(&mut client, SHOW),
+            ["10s"],
+            "a name that nobody knows yet"
+        );
+        assert_eq!(
+            present_by(&mut superuser, &mut client),
+            "reuse_detected",
+            "{set}"
+        );
+        assert_eq!(lines(&mut client, SHOW), ["10s"], "{set}");
+        execute(&mut client, "COMMIT");
+        assert_eq!(lines(&mut client, SHOW), ["10s"], "{set}");
+        assert_eq!(
+            present_by(&mut superuser, &mut client),
+            "reuse_detected",
+            "{set}"
+        );
+    }
+
+    // as an option of the connection
+    let mut client = database
+        .cluster()
+        .config(&database.name, &role)
+        .options("-c refresh_tokens.reuse_interval=1d")
+        .connect(NoTls)
+        .expect("a connection");
+    assert_eq!(present_by(&mut superuser, &mut client), "reuse_detected");
+    assert_eq!(lines(&mut client, SHOW), ["10s"]);
+
+    // as a setting of the own role, and of an own function
+    for set in [
+        format!("ALTER ROLE {role} SET refresh_tokens.reuse_interval = '1 d'"),
+        "CREATE FUNCTION pg_temp.f() RETURNS int SET refresh_tokens.reuse_interval = '1 d' RETURN 1".to_owned(),
+    ] {
+        let mut client = database.connect_as(&role);
+        assert_eq!(error_code(client.batch_execute(&set)), "42501", "{set}");
+    }
+}
+
+#[test]
+fn a_superuser_sets_per_role_and_per_database_and_it_holds_from_the_next_login_on() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = role_of_tier(&database, "client");
+    let name = &database.name;
+    for place in [
+        format!("ROLE {role}"),
+        format!("DATABASE {name}"),
+        format!("ROLE {role} IN DATABASE {name}"),
+    ] {
+        let mut early = database.connect_as(&role);
+        execute(
+            &mut superuser,
+            &format!("ALTER {place} SET refresh_tokens.reuse_interval = '1 h'"),
+        );
+        let mut late = database.connect_as(&role);
+        assert_eq!(
+            present_by(&mut superuser, &mut early),
+            "reuse_detected",
+            "{place}"
+        );
+        assert_eq!(present_by(&mut superuser, &mut late), "replayed", "{place}");
+        // the role can't get rid of it, whatever it resets
+        execute(&mut late, "RESET ALL");
+        execute(&mut late, "DISCARD ALL");
+        assert_eq!(present_by(&mut superuser, &mut late), "replayed", "{place}");
+        execute(
+            &mut superuser,
+            &format!("ALTER {place} RESET refresh_tokens.reuse_interval"),
+        );
+        let mut later = database.connect_as(&role);
+        assert_eq!(
+            present_by(&mut superuser, &mut later),
+            "reuse_detected",
+            "{place}"
+        );
+    }
+    // within a session, and only as long as it is said
+    let mut other = database.connect();
+    execute(&mut other, "SET refresh_tokens.reuse_interval = '1 h'");
+    assert_eq!(present_by(&mut superuser, &mut other), "replayed");
+    execute(&mut other, "RESET refresh_tokens.reuse_interval");
+    assert_eq!(present_by(&mut superuser, &mut other), "reuse_detected");
+}
+
+#[test]
+fn settings_that_do_not_exist_and_values_that_make_no_sense_are_refused() {
+    let database = Database::create();
+    let mut client = database.connect();
+    issue(&mut client, "alice");
+    for (setting, code) in [
+        ("nonsense = 1", "42602"),
+        ("reuse_interva = '1 h'", "42602"),
+        ("rotation = 'sometimes'", "22023"),
+        ("reuse_interval = -1", "22023"),
+        ("reuse_interval = 'soon'", "22023"),
+        ("reuse_interval = '100 y'", "22023"),
+        ("reuse_interval = '2147483648 s'", "22023"),
+        ("lost_response_interval = -2", "22023"),
+        ("reuse_action = 'nothing'", "22023"),
+        ("reuse_action = ''", "22023"),
+        ("idle_timeout = -1", "22023"),
+        ("session_lifetime = -1", "22023"),
+        ("max_sessions_per_user = -1", "22023"),
+        ("max_sessions_per_user = '1 h'", "22023"),
+    ] {
+        let set = format!("SET refresh_tokens.{setting}");
+        assert_eq!(error_code(client.batch_execute(&set)), code, "{setting}");
+    }
+
+    // what was set before anybody knew the names is dropped when they are known
+    let mut client = database.connect();
+    execute(
+        &mut client,
+        "SET refresh_tokens.nonsense = 1; SET refresh_tokens.reuse_interval = 'soon';
+         SET refresh_tokens.reuse_action = 'nothing'; SET refresh_tokens.session_lifetime = '2 h'",
+    );
+    issue(&mut client, "alice");
+    let sql = "SELECT concat_ws(' ', current_setting('refresh_tokens.nonsense', true),
+                                current_setting('refresh_tokens.reuse_interval'),
+                                current_setting('refresh_tokens.reuse_action'),
+                                current_setting('refresh_tokens.session_lifetime'))";
+    assert_eq!(lines(&mut client, sql), ["10s revoke_session 2h"]);
+}
+
+#[test]
+fn the_settings_are_those_of_the_design() {
+    let database = Database::create();
+    let mut client = database.connect();
+    issue(&mut client, "alice");
+    let sql = "SELECT concat_ws(' ', substr(name, 16), boot_val, unit, vartype, context, min_val, enumvals::text)
+                 FROM pg_settings WHERE name LIKE 'refresh\\_tokens.%' ORDER BY name";
+    assert_eq!(
+        lines(&mut client, sql),
+        [
+            "idle_timeout 1296000 s integer superuser 0",
+            "lost_response_interval 0 s integer superuser -1",
+            "max_sessions_per_user 0 integer superuser 0",
+            "reuse_action revoke_session enum superuser {revoke_session,reject}",
+            "reuse_interval 10 s integer superuser 0",
+            "rotation on bool superuser",
+            "session_lifetime 2592000 s integer superuser 0",
+        ]
+    );
+    let sql = "SELECT name FROM pg_settings WHERE name LIKE 'refresh\\_tokens.%' AND length(short_desc) < 20";
+    assert_eq!(lines(&mut client, sql), Vec::<String>::new());
+}
+
+// ---- a hostile role ------------------------------------------------------------------------------
+
+const SEARCH_PATHS: [&str; 5] = [
+    "evil, pg_catalog",
+    "evil, auth, public, pg_temp, pg_catalog",
+    "pg_temp, evil, auth, pg_catalog",
+    "evil",
+    "public",
+];
+
+/// Whether a trap of `hostile.sql` was sprung.
+fn is_sprung(superuser: &mut Client) -> bool {
+    let sql = "SELECT is_called FROM evil.sprung";
+    superuser.query_one(sql, &[]).expect("a sequence").get(0)
+}
+
+/// Calls `function`, in words that mean the same in every search_path, and gives status, token and
+/// session of the answer.
+fn answer(
+    client: &mut Client,
+    function: &str,
+    argument: &str,
+) -> (String, Option<String>, Option<Uuid>) {
+    let sql =
+        format!("SELECT status::pg_catalog.text, refresh_token, session_id FROM auth.{function}");
+    let row = client.query_one(&sql, &[&argument]).expect("an answer");
+    (row.get(0), row.get(1), row.get(2))
+}
+
+fn count(client: &mut Client, function: &str, argument: &str) -> i64 {
+    let sql = format!("SELECT auth.{function}");
+    client
+        .query_one(&sql, &[&argument])
+        .expect("a count")
+        .get(0)
+}
+
+/// Sessions and tokens of a user from the first login on, with every statement that the extension
+/// has: all in the words of `client`, whose search_path may be hostile.
+fn live_a_life(superuser: &mut Client, client: &mut Client) {
+    const LOGIN: &str = "issue_refresh_token($1, NULL, '00000000-0000-4000-8000-000000000001', NULL, 'read', 'aal1',
+                                             'tag', 'infinity', 'agent', '192.0.2.1')";
+    const USE: &str = "rotate_refresh_token($1, NULL, 'agent', '192.0.2.1')";
+    let user = &Uuid::new_v4().to_string();
+
+    let (status, token, session) = answer(client, LOGIN, user);
+    assert_eq!(status, "issued");
+    let (first, session) = (token.expect("a token"), session.expect("a session"));
+    let (status, second, _) = answer(client, USE, &first);
+    assert_eq!(status, "rotated");
+    let second = second.expect("a token");
+    let (status, again, _) = answer(client, USE, &first);
+    assert_eq!(
+        (status.as_str(), again.as_ref()),
+        ("replayed", Some(&second))
+    );
+    assert_eq!(
+        answer(client, "explain_refresh_token($1)", &first).0,
+        "replayed"
+    );
+    let is_live = |client: &mut Client| -> bool {
+        let sql = "SELECT auth.is_session_live($1)";
+        client
+            .query_one(sql, &[&session])
+            .expect("an answer")
+            .get(0)
+    };
+    assert!(is_live(client));
+    let drawn = client.query("SELECT auth.draw_token_family($1)", &[&session]);
+    assert_eq!(drawn.expect("lines").len(), 2);
+    let into = format!("issue_refresh_token($1, '{session}')");
+    assert_eq!(answer(client, &into, user).0, "issued");
+    pass_time(superuser, session, "1 h");
+    assert_eq!(answer(client, USE, &first).0, "reuse_detected");
+    assert_eq!(answer(client, USE, &second).0, "revoked");
+    assert!(!is_live(client));
+    assert_eq!(answer(client, USE, "pgrt_").0, "malformed");
+    assert_eq!(answer(client, USE, &unknown_token()).0, "not_found");
+
+    // a cap of two is kept, also from within an older snapshot
+    let logins: Vec<_> = (0..3)
+        .map(|_| answer(client, LOGIN, user).1.expect("a token"))
+        .collect();
+    assert_eq!(answer(client, USE, &logins[0]).0, "revoked");
+    execute(client, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(answer(client, LOGIN, user).0, "issued");
+    execute(client, "COMMIT");
+    assert_eq!(answer(client, USE, &logins[1]).0, "revoked");
+
+    assert_eq!(count(client, "revoke_refresh_token($1)", &logins[2]), 1);
+    assert_eq!(count(client, "revoke_user_sessions($1)", user), 1);
+    let (_, token, session) = answer(client, LOGIN, user);
+    let session = session.expect("a session");
+    assert_eq!(
+        count(
+            client,
+            &format!("revoke_user_sessions($1, '{session}')"),
+            user
+        ),
+        0
+    );
+    let shown = digest(&token.expect("a token"));
+    assert_eq!(count(client, "revoke_token_family($1)", &shown), 1);
+    let revoked = client
+        .query_one("SELECT auth.revoke_session($1)", &[&session])
+        .expect("a count");
+    assert_eq!(revoked.get::<_, i64>(0), 0);
+
+    // rows without a session: one is used, the other revoked
+    let (used, revoked) = (unknown_token(), unknown_token());
+    let plant = "INSERT INTO auth.refresh_tokens (token, user_id, revoked, created_at) VALUES ($1, $2, false, now())";
+    for token in [&used, &revoked] {
+        superuser
+            .execute(plant, &[&digest(token), user])
+            .expect("a superuser may write");
+    }
+    assert_eq!(answer(client, USE, &used).0, "rotated");
+    assert_eq!(count(client, "revoke_token_family($1)", &revoked), 1);
+}
+
+#[test]
+fn what_a_hostile_role_creates_is_never_called() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = role_of_tier(&database, "server");
+    execute(
+        &mut superuser,
+        &format!(
+            "SELECT auth.grant_refresh_token_role('{role}', 'operator');
+             GRANT CREATE ON DATABASE {} TO {role};
+             ALTER ROLE {role} SET refresh_tokens.max_sessions_per_user = 2",
+            database.name
+        ),
+    );
+    let mut client = database.connect_as(&role);
+    execute(&mut client, include_str!("hostile.sql"));
+    for path in SEARCH_PATHS {
+        execute(&mut client, &format!("SET search_path = {path}"));
+        live_a_life(&mut superuser, &mut client);
+        assert!(!is_sprung(&mut superuser), "{path}");
+
+        // from the login on, with no plan made yet
+        let mut later = database.connect_as(&role);
+        execute(
+            &mut later,
+            &format!("ALTER ROLE {role} SET search_path = {path}"),
+        );
+        let mut later = database.connect_as(&role);
+        live_a_life(&mut superuser, &mut later);
+        assert!(!is_sprung(&mut superuser), "{path}");
+    }
+
+    // every statement names what it means, so that the pinned search_path is the second lock
+    for (function, ..) in &FUNCTIONS[..9] {
+        let unpin = format!("ALTER FUNCTION auth.{function} RESET search_path");
+        execute(&mut superuser, &unpin);
+    }
+    execute(&mut client, "SET search_path = evil, pg_catalog");
+    live_a_life(&mut superuser, &mut client);
+    assert!(!is_sprung(&mut superuser));
+
+    // a superuser who has the schema in his path
+    execute(
+        &mut superuser,
+        "SET refresh_tokens.max_sessions_per_user = 2; SET search_path = evil, pg_catalog",
+    );
+    let mut helper = database.connect();
+    live_a_life(&mut helper, &mut superuser);
+    let friend = self::role(&database, "friend");
+    for tier in TIERS {
+        let sql = "SELECT auth.grant_refresh_token_role($1, $2)";
+        let call = sql
+            .replace("$1", &format!("'{friend}'"))
+            .replace("$2", &format!("'{tier}'"));
+        execute(&mut superuser, &call);
+    }
+    execute(
+        &mut superuser,
+        "DROP EXTENSION refresh_tokens; CREATE EXTENSION refresh_tokens",
+    );
+    assert!(!is_sprung(&mut helper));
+
+    // the traps do work
+    for bait in [
+        "SELECT 'a'::pg_catalog.text = 'b'::pg_catalog.text",
+        "SELECT now()",
+        "SELECT count(*) FROM pg_catalog.pg_class",
+        "SELECT 'a'::text",
+        "SELECT FROM pg_roles",
+        "INSERT INTO sessions VALUES (NULL)",
+    ] {
+        execute(&mut helper, "ALTER SEQUENCE evil.sprung RESTART");
+        let reset = "SELECT pg_catalog.setval('evil.sprung', 1, false)";
+        execute(&mut helper, reset);
+        execute(&mut superuser, bait);
+        assert!(is_sprung(&mut helper), "{bait}");
+    }
+}
+
+#[test]
+fn what_a_role_may_set_for_itself_changes_no_answer() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = role_of_tier(&database, "server");
+    execute(
+        &mut superuser,
+        &format!(
+            "SELECT auth.grant_refresh_token_role('{role}', 'operator');
+             ALTER ROLE {role} SET refresh_tokens.max_sessions_per_user = 2"
+        ),
+    );
+    let mut client = database.connect_as(&role);
+    for settings in [
+        "SET timezone = 'Pacific/Kiritimati'; SET datestyle = 'SQL, DMY'; SET intervalstyle = 'iso_8601'",
+        "SET bytea_output = 'escape'; SET array_nulls = off; SET transform_null_equals = on; SET extra_float_digits = -15",
+        "SET row_security = off; SET standard_conforming_strings = off; SET quote_all_identifiers = on",
+        "SET jit = off; SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_nestloop = off; SET enable_material = off",
+        "SET enable_seqscan = off; SET plan_cache_mode = force_custom_plan; SET jit = off",
+        "SET plan_cache_mode = force_generic_plan; SET work_mem = '64kB'; SET cursor_tuple_fraction = 0.0001",
+        "SET check_function_bodies = off; SET client_min_messages = debug5; SET escape_string_warning = off",
+        "SET default_transaction_isolation = 'serializable'; SET default_transaction_deferrable = on",
+        "SET synchronous_commit = off; SET constraint_exclusion = on; SET xmloption = document",
+    ] {
+        execute(&mut client, settings);
+        live_a_life(&mut superuser, &mut client);
+    }
+}
