@@ -3,12 +3,12 @@
 .PHONY: help demo test test-matrix lint install setup
 
 help:
-	@echo "make demo     show a token's life on a throw-away PostgreSQL server"
-	@echo "make test     run every test (T=name: those whose name contains it)"
-	@echo "make test-matrix  run every test with PostgreSQL 15, 17 and 18, each in a Debian of its own (as root; PG=17: one)"
-	@echo "make lint     check format, lints, documentation, shell scripts and the installed SQL"
-	@echo "make install  install the extension into this machine's PostgreSQL (or PG_CONFIG=...)"
-	@echo "make setup    only install what the others need"
+	@echo "make demo        show a token's life on a throw-away PostgreSQL server"
+	@echo "make test        run every test (T=name: those whose name contains it)"
+	@echo "make test-matrix run every test with PostgreSQL 15, 17 and 18, each in a Debian of its own (as root; PG=17: one)"
+	@echo "make lint        check format, lints, documentation, shell scripts and the installed SQL"
+	@echo "make install     install the extension into this machine's PostgreSQL (or PG_CONFIG=...)"
+	@echo "make setup       only install what the others need"
 	@echo
 	@echo "All of them first install what is missing. PG=15 chooses the major version of PostgreSQL."
 

@@ -4,7 +4,7 @@ use crate::grant::Grant;
 use crate::time::Timestamp;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::{IntoDatum, PgTupleDesc, pg_sys};
 use std::ffi::CString;
 use uuid::Uuid;
 
@@ -33,8 +33,12 @@ unsafe fn form_row(grant: &Grant, fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::D
     // the type was dropped and created anew. The arrays have an entry for each of its attributes.
     unsafe {
         pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut descriptor);
-        assert!(!descriptor.is_null() && (*descriptor).natts as usize == ATTRIBUTES);
-        let status = enum_datum(grant.status.label(), descriptor);
+        let attributes = PgTupleDesc::from_pg_unchecked(descriptor);
+        assert_eq!(attributes.len(), ATTRIBUTES);
+        let status = enum_datum(
+            grant.status.label(),
+            attributes.get(0).expect("ten attributes"),
+        );
         let values = [Some(status)].into_iter().chain(columns(grant));
         let mut datums = [pg_sys::Datum::null(); ATTRIBUTES];
         let mut nulls = [true; ATTRIBUTES];
@@ -67,19 +71,18 @@ fn columns(grant: &Grant) -> [Option<pg_sys::Datum>; ATTRIBUTES - 1] {
     ]
 }
 
-/// `label` as a value of the enum that is the first attribute of `descriptor`.
+/// `label` as a value of the enum that `attribute` is of.
 ///
 /// # Safety
-/// `descriptor` is a row type whose first attribute is an enum with that label.
-unsafe fn enum_datum(label: &str, descriptor: pg_sys::TupleDesc) -> pg_sys::Datum {
+/// `attribute` is of an enum with that label.
+unsafe fn enum_datum(label: &str, attribute: &pg_sys::FormData_pg_attribute) -> pg_sys::Datum {
     let label = CString::new(label).expect("a label has no NUL");
     // SAFETY: as the caller says; the input function reads the label and keeps nothing of it.
     unsafe {
-        let enum_type = (*descriptor).attrs.as_slice(ATTRIBUTES)[0].atttypid;
         pg_sys::OidInputFunctionCall(
             pg_sys::F_ENUM_IN.into(),
             label.as_ptr().cast_mut(),
-            enum_type,
+            attribute.atttypid,
             -1,
         )
     }
