@@ -88,7 +88,7 @@ impl Presentation<'_> {
     fn swap(&self, held: &mut Held, caller: &Caller<'_>) -> Result<Option<Grant>, Error> {
         self.adopt(held)?;
         let kept = held.key.take_if(|_| {
-            held.pristine && replay::keeps_key(&held.facts.session, self.policy, held.now)
+            !held.has_child && replay::keeps_key(&held.facts.session, self.policy, held.now)
         });
         let key = match kept {
             Some(key) => key,

@@ -130,7 +130,7 @@ impl Chain {
             },
             now,
             row: presented.row,
-            pristine: false,
+            has_child: false,
             live: live.map(|live| (live.row, live.token.clone().unwrap_or_default())),
             key: None,
             rotations: 0,

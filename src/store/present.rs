@@ -49,9 +49,8 @@ pub struct Held {
     pub now: Timestamp,
     /// The presented token's row.
     pub row: TokenRow,
-    /// Whether that row is as it was minted. One that was revoked, and set live again by hand, has a
-    /// child already.
-    pub pristine: bool,
+    /// Whether it is live and has a child all the same: it was rotated, and set live again by hand.
+    pub has_child: bool,
     /// The family's live token, where the presented token is not it, and its digest; empty if the row
     /// has none, which no token has.
     pub live: Option<(TokenRow, String)>,
@@ -190,7 +189,7 @@ fn held(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, E
             instance_id: uuid(&row, 2)?,
             created_at,
         },
-        pristine: created_at == updated_at,
+        has_child: required(&row, 19)?,
         live,
         key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
         rotations: column(&row, 13)?.unwrap_or(0),
