@@ -3,6 +3,7 @@
 
 mod cluster;
 pub mod format;
+pub mod history;
 mod invariants;
 mod race;
 mod state;
