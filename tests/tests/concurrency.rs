@@ -1116,6 +1116,70 @@ fn sessions_are_locked_in_the_order_of_their_ids() {
     }
 }
 
+/// A call's time is not when it came but when it held the lock: what it writes is never older than what
+/// was written while it waited, and no verdict is about a time that has passed.
+#[test]
+fn the_time_is_taken_once_the_lock_is_held() {
+    let database = database();
+    let client = &mut database.connect();
+    let mut racer = Racer::new(&database);
+    let pid = racer.pid;
+    for name in [
+        "rotate", "reuse", "issue", "token", "family", "session", "user", "row", "chain",
+    ] {
+        let family = Family::new(client);
+        let mut lock = family.lock();
+        let sql = match name {
+            "rotate" => format!("SELECT auth.rotate_refresh_token('{}')", family.token),
+            "reuse" => {
+                family.rotated(client, 1);
+                pass_time(client, family.session, "2 h");
+                format!("SELECT auth.rotate_refresh_token('{}')", family.token)
+            }
+            "issue" => format!(
+                "SELECT auth.issue_refresh_token('{}', '{}')",
+                family.user, family.session
+            ),
+            "token" => Revocation::Token.sql(&family),
+            "family" => Revocation::Family.sql(&family),
+            "session" => Revocation::Session.sql(&family),
+            "user" => Revocation::User.sql(&family),
+            _ => {
+                family.without_session(client);
+                lock = lock_row(&family.token);
+                if name == "row" {
+                    format!("SELECT auth.rotate_refresh_token('{}')", family.token)
+                } else {
+                    Revocation::Family.sql(&family)
+                }
+            }
+        };
+        let opened: String = thread::scope(|scope| {
+            let mut gate = client.transaction().expect("a transaction");
+            gate.batch_execute(&lock).expect("a free lock");
+            let call = scope.spawn(|| racer.client.batch_execute(&sql));
+            wait_until("the call waits", || {
+                call.is_finished() || waits(&mut gate, pid)
+            });
+            let row = gate.query_one("SELECT clock_timestamp()::text", &[]);
+            let opened = row.expect("a time").get(0);
+            gate.commit().expect("the gate opens");
+            call.join()
+                .expect("the racer comes home")
+                .expect("no conflict");
+            opened
+        });
+        let sql = "SELECT max(t.updated_at) >= $2::text::timestamptz
+                      AND coalesce(max(s.updated_at) >= $2::text::timestamptz, true)
+                      AND coalesce(max(s.not_after) >= $2::text::timestamptz, true)
+                     FROM auth.refresh_tokens AS t LEFT JOIN auth.sessions AS s ON s.id = t.session_id
+                    WHERE t.user_id = $1";
+        let row = client.query_one(sql, &[&family.user, &opened]);
+        assert!(row.expect("rows").get::<_, bool>(0), "{name}");
+    }
+    assert_invariants(client);
+}
+
 /// Everything at once, in single calls, on the sessions of two users: whatever the functions wait for,
 /// they wait in one order.
 #[test]
