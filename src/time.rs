@@ -3,7 +3,8 @@
 /// A `timestamptz`: microseconds since 2000-01-01 00:00 UTC.
 ///
 /// `i64::MIN` and `i64::MAX` are PostgreSQL's `-infinity` and `infinity`;
-/// all arithmetic saturates there, so no value a table may hold can overflow.
+/// all arithmetic saturates there, so no value a table may hold can overflow, and each result is one
+/// that a table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
@@ -19,11 +20,19 @@ impl Micros {
 }
 
 impl Timestamp {
-    /// This time and `length` more. An infinite time stays what it is.
+    const INFINITY: Self = Self(i64::MAX);
+    /// The start of the year 294277: PostgreSQL's finite times end before it.
+    const END: Self = Self(9_223_371_331_200_000_000);
+
+    /// This time and `length` more. An infinite time stays what it is; a time past all finite ones
+    /// is infinite.
     pub fn plus(self, length: Micros) -> Self {
         match self.0 {
             i64::MIN | i64::MAX => self,
-            finite => Self(finite.saturating_add(length.0)),
+            finite => match Self(finite.saturating_add(length.0)) {
+                past if past >= Self::END => Self::INFINITY,
+                finite => finite,
+            },
         }
     }
 
@@ -43,6 +52,13 @@ mod tests {
         assert_eq!(Timestamp(i64::MAX).plus(day), Timestamp(i64::MAX));
         assert_eq!(Timestamp(i64::MIN).plus(day), Timestamp(i64::MIN));
         assert_eq!(Timestamp(i64::MAX - 1).plus(day), Timestamp(i64::MAX));
+    }
+
+    #[test]
+    fn past_the_last_finite_time_is_infinity() {
+        let last = Timestamp(Timestamp::END.0 - 1);
+        assert_eq!(last.plus(Micros(0)), last);
+        assert_eq!(last.plus(Micros(1)), Timestamp::INFINITY);
     }
 
     #[test]

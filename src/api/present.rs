@@ -28,14 +28,14 @@ impl Presentation<'_> {
         caller: &Caller<'_>,
     ) -> Result<Grant, Error> {
         let digest = self.token.digest();
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let mut held = match self.store.claim(&digest)? {
                 Claim::NotFound => return Ok(Grant::refused(Status::NotFound)),
                 Claim::Raced => continue,
                 Claim::Held(held) => held,
             };
             let granted = match verdict(&held.facts, client_id, self.policy, held.now) {
-                Verdict::Rotate => self.swap(&mut held, caller)?,
+                Verdict::Rotate => self.swap(&mut held, caller, attempt == 0)?,
                 Verdict::Keep => Some(self.keep(&mut held, caller)?),
                 Verdict::Reuse => Some(self.end_family(&held)?),
                 other => Some(self.answer(other, &held)?),
@@ -84,11 +84,17 @@ impl Presentation<'_> {
         Grant::granted(status, token, &held.facts.session, held.row, self.policy)
     }
 
-    /// Revokes the token and mints its child. None: somebody changed the row without the lock.
-    fn swap(&self, held: &mut Held, caller: &Caller<'_>) -> Result<Option<Grant>, Error> {
+    /// Revokes the token and mints its child. None: somebody changed the row without the lock, or set
+    /// it live again though it had been rotated under this key; the next attempt takes another one.
+    fn swap(
+        &self,
+        held: &mut Held,
+        caller: &Caller<'_>,
+        may_keep_key: bool,
+    ) -> Result<Option<Grant>, Error> {
         self.adopt(held)?;
         let kept = held.key.take_if(|_| {
-            !held.has_child && replay::keeps_key(&held.facts.session, self.policy, held.now)
+            may_keep_key && replay::keeps_key(&held.facts.session, self.policy, held.now)
         });
         let key = match kept {
             Some(key) => key,

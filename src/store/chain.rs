@@ -130,7 +130,6 @@ impl Chain {
             },
             now,
             row: presented.row,
-            has_child: false,
             live: live.map(|live| (live.row, live.token.clone().unwrap_or_default())),
             key: None,
             rotations: 0,

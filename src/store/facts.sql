@@ -1,6 +1,5 @@
 -- All that the verdict about the token with digest $1 needs, in one snapshot: the token, its session,
--- and, where the token is revoked, the family's live token; where it is not, whether it has a child
--- all the same, because somebody set it live again by hand.
+-- and, where the token is revoked, the family's live token.
 -- $1 digest
 SELECT t.id,
        t.instance_id,
@@ -19,9 +18,7 @@ SELECT t.id,
        live.instance_id,
        live.created_at,
        live.token,
-       live.parent OPERATOR(pg_catalog.=) t.token,
-       t.revoked IS FALSE AND EXISTS (
-           SELECT FROM auth.refresh_tokens AS c WHERE c.parent OPERATOR(pg_catalog.=) t.token)
+       live.parent OPERATOR(pg_catalog.=) t.token
   FROM auth.refresh_tokens AS t
   LEFT JOIN auth.sessions AS s ON s.id OPERATOR(pg_catalog.=) t.session_id
   LEFT JOIN LATERAL (

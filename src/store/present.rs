@@ -49,8 +49,6 @@ pub struct Held {
     pub now: Timestamp,
     /// The presented token's row.
     pub row: TokenRow,
-    /// Whether it is live and has a child all the same: it was rotated, and set live again by hand.
-    pub has_child: bool,
     /// The family's live token, where the presented token is not it, and its digest; empty if the row
     /// has none, which no token has.
     pub live: Option<(TokenRow, String)>,
@@ -102,7 +100,8 @@ impl Store<'_> {
         }
     }
 
-    /// Swaps the presented token for its child. None: it is not live any more, and nothing changed.
+    /// Swaps the presented token for its child. None: it is not live any more, or has this child
+    /// already; nothing changed.
     pub fn rotate(
         &self,
         held: &Held,
@@ -189,7 +188,6 @@ fn held(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, E
             instance_id: uuid(&row, 2)?,
             created_at,
         },
-        has_child: required(&row, 19)?,
         live,
         key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
         rotations: column(&row, 13)?.unwrap_or(0),

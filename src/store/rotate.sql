@@ -1,11 +1,13 @@
 -- Swaps the live token $1 for its child, and records the use. No row: the token was not live any
--- more (somebody changed it without the session's lock), and nothing was changed.
+-- more (somebody changed it without the session's lock), or had this child before (somebody set it
+-- live again by hand), and nothing was changed.
 -- $1 id  $2 child's digest  $3 now  $4 replay key  $5 user agent  $6 ip
 WITH parent AS (
     UPDATE auth.refresh_tokens AS t
        SET revoked = true, updated_at = $3
      WHERE t.id OPERATOR(pg_catalog.=) $1
        AND t.revoked IS FALSE
+       AND NOT EXISTS (SELECT FROM auth.refresh_tokens AS c WHERE c.token OPERATOR(pg_catalog.=) $2)
     RETURNING t.instance_id, t.token, t.user_id, t.session_id
 ), refreshed AS (
     UPDATE auth.sessions AS s
