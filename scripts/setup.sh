@@ -78,6 +78,28 @@ without_a_main_cluster() {
     )
 }
 
+# fetch_package name: the files of a Debian package in $CACHE/name, where nothing starts them as a service. Only the
+# libraries that it needs are installed.
+fetch_package() {
+    local folder=$CACHE/$1 file=() libraries=()
+    [[ ! -e $folder/complete ]] || return 0
+    say "Fetching $1 with apt (a few seconds)"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    (cd "$folder" && apt-get download "$1" >/dev/null 2>&1) || {
+        check_sudo "$1"
+        as_root apt-get update -qq || fail "apt-get update failed: see above."
+        (cd "$folder" && apt-get download "$1" >/dev/null) || fail "apt can't download the package $1: see above."
+    }
+    file=("$folder/$1"_*.deb)
+    mapfile -t libraries < <(dpkg-deb -f "${file[0]}" Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p')
+    check_sudo "${libraries[@]}"
+    apt_install "${libraries[@]}"
+    dpkg-deb -x "${file[0]}" "$folder"
+    rm "${file[0]}"
+    touch "$folder/complete"
+}
+
 check_reach() {
     ((EUID != 0)) || (cd / && as_server test -x "$CACHE") ||
         fail "as root, the server runs as the user postgres, who can't enter $CACHE." \

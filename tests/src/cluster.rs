@@ -1,6 +1,7 @@
 //! Throw-away clusters: in a temporary folder, on a unix socket only, gone when dropped.
 
 use postgres::{Client, NoTls};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -171,15 +172,11 @@ impl Cluster {
     /// and superuser as defaults.
     pub fn try_run(&self, program: &str, arguments: &[&str]) -> Output {
         let output = self.folder.path().join(format!("{program}.out"));
-        let mut command = Command::new(self.bin.join(program));
+        let mut command = self.command(self.bin.join(program));
         command
             .args(arguments)
-            .current_dir(self.folder.path())
             .env("PGHOST", self.socket())
             .env("PGUSER", "postgres");
-        if let Some((uid, gid)) = server_user() {
-            command.uid(uid).gid(gid);
-        }
         if program != "pg_ctl" {
             return command.output().expect("the program is there");
         }
@@ -194,6 +191,16 @@ impl Cluster {
             stdout: fs::read(&output).expect("its output"),
             stderr: Vec::new(),
         }
+    }
+
+    /// `program`, to be run as the user that owns the server, in the cluster's folder.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path());
+        if let Some((uid, gid)) = server_user() {
+            command.uid(uid).gid(gid);
+        }
+        command
     }
 
     /// A connection to `database` as `user`.

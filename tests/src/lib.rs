@@ -5,12 +5,14 @@ mod cluster;
 pub mod format;
 pub mod history;
 mod invariants;
+mod pgbouncer;
 mod race;
 mod state;
 mod token;
 
 pub use cluster::{Cluster, Database};
 pub use invariants::{INVARIANTS, assert_invariants, broken_invariants, miscounted_sessions};
+pub use pgbouncer::PgBouncer;
 pub use race::{
     Racer, Racers, backend_pid, in_transaction, signal, until_serialized, wait_for_connection,
     wait_for_replay, wait_until, waits,

@@ -1,0 +1,2 @@
+\echo Use "ALTER EXTENSION refresh_tokens UPDATE" to load this file. \quit
+
