@@ -522,6 +522,9 @@ fn without_synchronous_commit_the_check_finds_answered_rotations_lost() {
     ]));
     let database = database(&cluster);
     let mut devices = devices(&database);
+    // that there is a database is not to be lost
+    let mut client = database.connect();
+    client.batch_execute("CHECKPOINT").expect("a checkpoint");
     // whatever was flushed by chance, it isn't always all
     let lost = (0..5).any(|_| {
         under_load(&database, &mut devices, kill_a_backend);
