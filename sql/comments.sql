@@ -61,3 +61,5 @@ COMMENT ON FUNCTION auth.is_session_live(pg_catalog.uuid)
     IS 'Whether a session is live.';
 COMMENT ON FUNCTION auth.draw_token_family(pg_catalog.uuid)
     IS 'The tokens of a session as a tree, a line each, without a secret.';
+COMMENT ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4)
+    IS 'Deletes one batch of what is over for longer than it is kept, and counts the rows.';

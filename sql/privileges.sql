@@ -17,6 +17,7 @@ REVOKE ALL ON FUNCTION auth.revoke_session(pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.revoke_user_sessions(pg_catalog.text, pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.is_session_live(pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.draw_token_family(pg_catalog.uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4) FROM PUBLIC;
 
 -- Grants a role what its tier needs (the design's section 8), with the schema to find it in and the
 -- types to declare wrappers of its own with. Runs with the caller's rights, so it gives nobody more than a GRANT of the caller would.
@@ -43,7 +44,8 @@ DECLARE
         'auth.is_session_live(uuid)'];
     operator CONSTANT pg_catalog.text[] := ARRAY[
         'auth.explain_refresh_token(text)',
-        'auth.draw_token_family(uuid)'];
+        'auth.draw_token_family(uuid)',
+        'auth.purge_refresh_tokens(int)'];
     functions pg_catalog.text[];
     owner CONSTANT pg_catalog.oid := (
         SELECT p.proowner

@@ -21,6 +21,9 @@ pub enum Error {
     /// A string that does not fit its column.
     #[error("{0} is too long")]
     TooLong(&'static str),
+    /// A batch of no rows, or of fewer.
+    #[error("batch_size must be at least 1")]
+    BatchSize,
     /// A session that would be dead at birth.
     #[error("not_after must be in the future")]
     NotAfterPast,
@@ -54,7 +57,9 @@ impl Error {
     fn code(&self) -> PgSqlErrorCode {
         match self {
             Self::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::Empty(_) | Self::NotAfterPast => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::Empty(_) | Self::NotAfterPast | Self::BatchSize => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
             Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
             Self::SessionUnknown => PgSqlErrorCode::ERRCODE_FOREIGN_KEY_VIOLATION,
             Self::SessionEnded | Self::SessionOfOtherClient => {
@@ -70,6 +75,7 @@ impl Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::TooLong(_) => Some("At most 255 characters are stored."),
+            Self::BatchSize => Some("Leave batch_size out for batches of 1000 rows."),
             Self::SessionUnknown => Some("Leave session_id out to open a new session."),
             Self::SessionEnded => Some("The user has to log in again: leave session_id out."),
             Self::ReadOnly => {

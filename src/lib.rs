@@ -10,6 +10,7 @@ mod family;
 mod grant;
 mod policy;
 mod replay;
+mod retention;
 mod secret;
 mod session;
 mod time;
@@ -40,6 +41,7 @@ extension_sql_file!(
         revoke_user_sessions,
         is_session_live,
         draw_token_family,
+        purge_refresh_tokens,
     ]
 );
 extension_sql_file!("../sql/privileges.sql", finalize);

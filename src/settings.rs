@@ -4,6 +4,7 @@
 //! window. They can be set per database and per role, and 0 switches a limit off.
 
 use crate::policy::{Policy, ReuseAction, Window};
+use crate::retention::Retention;
 use crate::time::Micros;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
@@ -19,6 +20,8 @@ static REUSE_ACTION: GucSetting<ReuseActionSetting> =
 static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15 * DAY);
 static SESSION_LIFETIME: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
 static MAX_SESSIONS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
+static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
+static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(90 * DAY);
 
 /// The values of `refresh_tokens.reuse_action`.
 #[derive(Clone, Copy, Debug, PostgresGucEnum)]
@@ -81,6 +84,18 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    seconds(
+        c"refresh_tokens.retention",
+        c"How long revoked tokens and ended sessions are kept before purge takes them. 0: for ever.",
+        &RETENTION,
+        0,
+    );
+    seconds(
+        c"refresh_tokens.event_retention",
+        c"How long events are kept before purge takes them. 0: for ever.",
+        &EVENT_RETENTION,
+        0,
+    );
     // SAFETY: the name is a literal that ends in NUL. From here on a setting with this prefix that
     // isn't declared above is a mistake, and PostgreSQL says so.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"refresh_tokens".as_ptr()) };
@@ -113,6 +128,14 @@ pub fn policy() -> Policy {
         idle_timeout: limit(IDLE_TIMEOUT.get()),
         session_lifetime: limit(SESSION_LIFETIME.get()),
         max_sessions_per_user: Some(i64::from(MAX_SESSIONS_PER_USER.get())).filter(|&max| max > 0),
+    }
+}
+
+/// How long evidence is kept, by the settings in force.
+pub fn retention() -> Retention {
+    Retention {
+        evidence: limit(RETENTION.get()),
+        events: limit(EVENT_RETENTION.get()),
     }
 }
 

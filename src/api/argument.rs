@@ -30,6 +30,15 @@ pub(super) fn client_id(value: Option<&str>) -> Result<Option<&str>, Error> {
         .transpose()
 }
 
+/// A `batch_size`: not NULL, and at least 1.
+pub(super) fn batch_size(value: Option<i32>) -> Result<i64, Error> {
+    match value {
+        None => Err(Error::Null("batch_size")),
+        Some(..1) => Err(Error::BatchSize),
+        Some(rows) => Ok(rows.into()),
+    }
+}
+
 fn fitting<'a>(name: &'static str, value: &'a str) -> Result<&'a str, Error> {
     if value.chars().nth(MAX_CHARS).is_some() {
         return Err(Error::TooLong(name));

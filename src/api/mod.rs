@@ -11,6 +11,7 @@ mod row;
 mod explain;
 mod family;
 mod issue;
+mod purge;
 mod revoke;
 mod rotate;
 mod session;

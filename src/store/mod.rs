@@ -9,6 +9,7 @@ mod issue;
 mod latest;
 mod plan;
 mod present;
+mod purge;
 mod row;
 mod sessions;
 

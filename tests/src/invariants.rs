@@ -1,4 +1,7 @@
 //! The design's invariants, each as a query that returns the rows that break it.
+//!
+//! Purge takes the old end of a family: a parent may be missing if its child was minted, and so itself
+//! revoked, longer ago than the default of `refresh_tokens.retention`.
 
 use postgres::GenericClient;
 
@@ -15,7 +18,8 @@ pub const INVARIANTS: [(&str, &str); 8] = [
         "SELECT c.id::text FROM auth.refresh_tokens c
            LEFT JOIN auth.refresh_tokens p ON p.token = c.parent
           WHERE c.parent IS NOT NULL
-            AND (p.id IS NULL OR p.revoked IS NOT TRUE OR p.session_id IS DISTINCT FROM c.session_id)",
+            AND (p.id IS NULL AND c.created_at > clock_timestamp() - interval '30 d'
+                 OR p.id IS NOT NULL AND (p.revoked IS NOT TRUE OR p.session_id IS DISTINCT FROM c.session_id))",
     ),
     (
         "a token has one child",
@@ -25,14 +29,16 @@ pub const INVARIANTS: [(&str, &str); 8] = [
     ),
     (
         "the tokens of a session are one path",
-        "WITH RECURSIVE path AS (
-             SELECT s.id AS session, r.token, 1 AS length FROM auth.sessions s
-               JOIN auth.refresh_tokens r ON r.session_id = s.id AND r.parent IS NULL
+        "WITH RECURSIVE root AS (
+             SELECT r.session_id, r.token FROM auth.refresh_tokens r
+              WHERE NOT EXISTS (SELECT FROM auth.refresh_tokens p WHERE p.token = r.parent)
+         ), path AS (
+             SELECT r.session_id AS session, r.token, 1 AS length FROM root r
               UNION ALL
              SELECT p.session, c.token, p.length + 1 FROM path p
                JOIN auth.refresh_tokens c ON c.parent = p.token AND c.session_id = p.session)
          SELECT s.id::text FROM auth.sessions s
-          WHERE (SELECT count(*) FROM auth.refresh_tokens r WHERE r.session_id = s.id AND r.parent IS NULL) <> 1
+          WHERE (SELECT count(*) FROM root r WHERE r.session_id = s.id) <> 1
              OR (SELECT max(p.length) FROM path p WHERE p.session = s.id)
                 <> (SELECT count(*) FROM auth.refresh_tokens t WHERE t.session_id = s.id)",
     ),

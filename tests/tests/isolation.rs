@@ -68,6 +68,7 @@ specs! {
     rotate_revoke_family
     rotate_revoke_user
     rotate_delete
+    rotate_purge
     issue_issue_cap
     issue_issue_first
     issue_into_rotate
