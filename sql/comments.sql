@@ -61,5 +61,15 @@ COMMENT ON FUNCTION auth.is_session_live(pg_catalog.uuid)
     IS 'Whether a session is live.';
 COMMENT ON FUNCTION auth.draw_token_family(pg_catalog.uuid)
     IS 'The tokens of a session as a tree, a line each, without a secret.';
+COMMENT ON FUNCTION auth.introspect_refresh_token(pg_catalog.text)
+    IS 'What a token is good for, without using it (RFC 7662).';
+COMMENT ON FUNCTION auth.list_sessions(pg_catalog.text)
+    IS 'The live sessions of a user, a row each, without a secret.';
+COMMENT ON FUNCTION auth.list_my_sessions()
+    IS 'What auth.my_sessions shows.';
+COMMENT ON FUNCTION auth.revoke_my_session(pg_catalog.uuid)
+    IS 'Ends a session of the user whom the claims name.';
+COMMENT ON FUNCTION auth.revoke_my_other_sessions()
+    IS 'Ends all sessions of the user whom the claims name but the one that they name.';
 COMMENT ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4)
     IS 'Deletes one batch of what is over for longer than it is kept, and counts the rows.';

@@ -17,12 +17,17 @@ REVOKE ALL ON FUNCTION auth.revoke_session(pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.revoke_user_sessions(pg_catalog.text, pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.is_session_live(pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.draw_token_family(pg_catalog.uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.introspect_refresh_token(pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.list_sessions(pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.list_my_sessions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.revoke_my_session(pg_catalog.uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.revoke_my_other_sessions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4) FROM PUBLIC;
 
 -- Grants a role what its tier needs (the design's section 8), with the schema to find it in and the
 -- types to declare wrappers of its own with. Runs with the caller's rights, so it gives nobody more than a GRANT of the caller would.
 --
--- Takes the role and one of the tiers client, server, operator. Errors: 22004 for a NULL, 42704 for a
+-- Takes the role and one of the tiers client, user, server, operator. Errors: 22004 for a NULL, 42704 for a
 -- role that does not exist (PUBLIC is none), 22023 for another tier, 42501 for a caller who does not
 -- own the functions.
 CREATE FUNCTION auth.grant_refresh_token_role(role pg_catalog.name, tier pg_catalog.text)
@@ -41,12 +46,20 @@ DECLARE
         'auth.revoke_token_family(text)',
         'auth.revoke_session(uuid)',
         'auth.revoke_user_sessions(text, uuid)',
-        'auth.is_session_live(uuid)'];
+        'auth.is_session_live(uuid)',
+        'auth.introspect_refresh_token(text)',
+        'auth.list_sessions(text)'];
+    -- For a role whose claims a gateway has verified: with SQL of its own, it could set any.
+    "user" CONSTANT pg_catalog.text[] := ARRAY[
+        'auth.list_my_sessions()',
+        'auth.revoke_my_session(uuid)',
+        'auth.revoke_my_other_sessions()'];
     operator CONSTANT pg_catalog.text[] := ARRAY[
         'auth.explain_refresh_token(text)',
         'auth.draw_token_family(uuid)',
         'auth.purge_refresh_tokens(int)'];
     functions pg_catalog.text[];
+    relations pg_catalog.text;
     owner CONSTANT pg_catalog.oid := (
         SELECT p.proowner
           FROM pg_catalog.pg_proc AS p
@@ -57,13 +70,17 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
     functions := CASE WHEN tier OPERATOR(pg_catalog.=) 'client' THEN client
+                      WHEN tier OPERATOR(pg_catalog.=) 'user' THEN "user"
                       WHEN tier OPERATOR(pg_catalog.=) 'server' THEN server
                       WHEN tier OPERATOR(pg_catalog.=) 'operator' THEN operator
+                 END;
+    relations := CASE WHEN tier OPERATOR(pg_catalog.=) 'user' THEN 'auth.my_sessions'
+                      WHEN tier OPERATOR(pg_catalog.=) 'operator' THEN 'auth.refresh_token_events'
                  END;
     IF functions IS NULL THEN
         RAISE EXCEPTION 'there is no tier "%"', tier
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'The tiers are client, server and operator.';
+                  HINT = 'The tiers are client, user, server and operator.';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) role) THEN
         RAISE EXCEPTION 'role "%" does not exist', role
@@ -79,10 +96,13 @@ BEGIN
     EXECUTE pg_catalog.format('GRANT USAGE ON TYPE auth.aal_level, auth.refresh_token_status, auth.refresh_token_grant TO %I', role);
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I',
                               pg_catalog.array_to_string(functions, ', '), role);
+    IF relations IS NOT NULL THEN
+        EXECUTE pg_catalog.format('GRANT SELECT ON TABLE %s TO %I', relations, role);
+    END IF;
 END
 $body$;
 
 REVOKE ALL ON FUNCTION auth.grant_refresh_token_role(pg_catalog.name, pg_catalog.text) FROM PUBLIC;
 
 COMMENT ON FUNCTION auth.grant_refresh_token_role(pg_catalog.name, pg_catalog.text)
-    IS 'Grants a role the functions of a tier: client, server or operator.';
+    IS 'Grants a role the functions of a tier: client, user, server or operator.';

@@ -4,10 +4,12 @@
 //! reports. An error means that the contract of a function was broken, or could not be kept; nothing
 //! is changed then. No message holds a token, a key or a digest.
 
+use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgSqlErrorCode, spi};
+use pgrx::{PgLogLevel, PgSqlErrorCode, spi};
 use rand::rngs::SysError;
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Everything that can be wrong with a call.
 #[derive(Debug, Error)]
@@ -36,6 +38,9 @@ pub enum Error {
     /// The session is bound to another client.
     #[error("session belongs to another client")]
     SessionOfOtherClient,
+    /// Claims that name a user, and not the session to spare.
+    #[error("the claims name no session")]
+    NoSessionClaim,
     /// A call that writes, where nothing can be written.
     #[error("cannot change refresh tokens in a read-only transaction")]
     ReadOnly,
@@ -57,7 +62,7 @@ impl Error {
     fn code(&self) -> PgSqlErrorCode {
         match self {
             Self::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::Empty(_) | Self::NotAfterPast | Self::BatchSize => {
+            Self::Empty(_) | Self::NotAfterPast | Self::BatchSize | Self::NoSessionClaim => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
             Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
@@ -76,6 +81,9 @@ impl Error {
         match self {
             Self::TooLong(_) => Some("At most 255 characters are stored."),
             Self::BatchSize => Some("Leave batch_size out for batches of 1000 rows."),
+            Self::NoSessionClaim => {
+                Some("The access token needs the claim session_id, with the id of its session.")
+            }
             Self::SessionUnknown => Some("Leave session_id out to open a new session."),
             Self::SessionEnded => Some("The user has to log in again: leave session_id out."),
             Self::ReadOnly => {
@@ -88,6 +96,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Writes a reuse to the server's log, with the class of an invalid authorization: for those who watch
+/// logs. Never to the client, who may be the thief.
+pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
+    let session = session.map_or_else(|| "none".into(), |id| id.hyphenated().to_string());
+    let message = format!(
+        "refresh token reuse detected: {}, session {session}, token id {token_id}",
+        reuse.label()
+    );
+    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+    ErrorReport::new(code, message, "refresh_tokens").report(PgLogLevel::LOG_SERVER_ONLY);
 }
 
 impl From<Error> for ErrorReport {

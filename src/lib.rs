@@ -5,9 +5,12 @@
 //! locks the family and reads it, `verdict` decides, `store` writes, `api` answers.
 
 // ---- pure: what a token is, and what is to be done with one -------------------------------------
+mod claims;
 mod digest;
+mod event;
 mod family;
 mod grant;
+mod introspection;
 mod policy;
 mod replay;
 mod retention;
@@ -41,9 +44,16 @@ extension_sql_file!(
         revoke_user_sessions,
         is_session_live,
         draw_token_family,
+        introspect_refresh_token,
+        list_sessions,
+        list_my_sessions,
+        revoke_my_session,
+        revoke_my_other_sessions,
         purge_refresh_tokens,
     ]
 );
+extension_sql_file!("../sql/events.sql");
+extension_sql_file!("../sql/sessions.sql", requires = [list_my_sessions]);
 extension_sql_file!("../sql/privileges.sql", finalize);
 
 /// Called by PostgreSQL when it loads the library.

@@ -3,12 +3,14 @@
 //! All are for superusers to set (and for whom these grant it to): a caller must not widen its own
 //! window. They can be set per database and per role, and 0 switches a limit off.
 
+use crate::claims::Claims;
+use crate::event::Recorded;
 use crate::policy::{Policy, ReuseAction, Window};
 use crate::retention::Retention;
 use crate::time::Micros;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 const DAY: i32 = 86_400;
 
@@ -30,6 +32,22 @@ enum ReuseActionSetting {
     RevokeSession,
     #[name = c"reject"]
     Reject,
+}
+
+static EVENTS: GucSetting<EventsSetting> =
+    GucSetting::<EventsSetting>::new(EventsSetting::Security);
+static CLAIMS_SETTING: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"request.jwt.claims"));
+
+/// The values of `refresh_tokens.events`.
+#[derive(Clone, Copy, Debug, PostgresGucEnum)]
+enum EventsSetting {
+    #[name = c"none"]
+    None,
+    #[name = c"security"]
+    Security,
+    #[name = c"all"]
+    All,
 }
 
 /// Declares the settings to PostgreSQL; called once, when the library is loaded.
@@ -96,6 +114,22 @@ pub fn register() {
         &EVENT_RETENTION,
         0,
     );
+    GucRegistry::define_enum_guc(
+        c"refresh_tokens.events",
+        c"Which events are recorded in auth.refresh_token_events.",
+        c"none; security: reuse, revocations, evictions and mismatches of the client; all: also issued, rotated, replayed.",
+        &EVENTS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"refresh_tokens.claims_setting",
+        c"The setting in which a gateway hands on the claims of a verified access token, as JSON.",
+        c"What auth.my_sessions and its functions take for the user: the claim sub.",
+        &CLAIMS_SETTING,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     // SAFETY: the name is a literal that ends in NUL. From here on a setting with this prefix that
     // isn't declared above is a mistake, and PostgreSQL says so.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"refresh_tokens".as_ptr()) };
@@ -137,6 +171,27 @@ pub fn retention() -> Retention {
         evidence: limit(RETENTION.get()),
         events: limit(EVENT_RETENTION.get()),
     }
+}
+
+/// Which events are recorded.
+pub fn recorded() -> Recorded {
+    match EVENTS.get() {
+        EventsSetting::None => Recorded::Nothing,
+        EventsSetting::Security => Recorded::Security,
+        EventsSetting::All => Recorded::All,
+    }
+}
+
+/// The claims of the caller's access token; none if there are none, or they name no user.
+pub fn claims() -> Option<Claims> {
+    let name = CLAIMS_SETTING.get()?;
+    // SAFETY: the name ends in NUL; a setting that does not exist is NULL, and the value is copied
+    // before anything can change it.
+    let json = unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_owned())
+    };
+    Claims::parse(json?.to_str().ok()?)
 }
 
 fn window(seconds: i32) -> Window {

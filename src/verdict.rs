@@ -47,7 +47,7 @@ pub enum Verdict {
     /// if not, answer as [`Verdict::Revoked`].
     Replay(Retry),
     /// Somebody else has a copy: revoke the family, unless the policy is to reject only.
-    Reuse,
+    Reuse(Reuse),
     /// The family was already ended; nothing changes.
     Revoked,
 }
@@ -71,6 +71,38 @@ impl Retry {
     }
 }
 
+/// Which token was presented that can't be an honest retry. The labels are what an event's `reason` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// An older ancestor of the live token.
+    Stale,
+    /// The predecessor of the live token, outside its windows.
+    Parent,
+    /// One that had been rotated before its family was revoked.
+    AfterRevocation,
+}
+
+impl Reuse {
+    /// The value of the column `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Parent => "parent",
+            Self::AfterRevocation => "after_revocation",
+        }
+    }
+}
+
+/// Whether a token of a revoked family may be a reuse, which the family's end has made harmless: it was
+/// revoked, at `now`, longer ago than a retry may come. It is one if it had been rotated: the token
+/// that was live at the end may be presented by its owner, who does not know of it.
+pub fn may_be_reuse_after_revocation(facts: &Facts, policy: &Policy, now: Timestamp) -> bool {
+    match (facts.presented, facts.live) {
+        (Presented::Revoked(Some(at)), None) => !policy.reuse_interval.covers(now.since(at)),
+        _ => false,
+    }
+}
+
 /// The verdict about a token that `client` presents at `now`.
 pub fn verdict(facts: &Facts, client: Option<&str>, policy: &Policy, now: Timestamp) -> Verdict {
     let Facts {
@@ -89,7 +121,8 @@ pub fn verdict(facts: &Facts, client: Option<&str>, policy: &Policy, now: Timest
         (Presented::Revoked(_), None) => Verdict::Revoked,
         (Presented::Revoked(at), Some(live)) => match retry(at, live, policy, now) {
             Some(retry) => unless_expired(session, policy, now, Verdict::Replay(retry)),
-            None => Verdict::Reuse,
+            None if live.replaced_presented => Verdict::Reuse(Reuse::Parent),
+            None => Verdict::Reuse(Reuse::Stale),
         },
     }
 }

@@ -1,11 +1,12 @@
 use super::argument::{self, AalLevel};
 use crate::error::Error;
+use crate::event::Event;
 use crate::grant::{Grant, Status};
 use crate::policy::Policy;
 use crate::secret::{random, random_uuid};
 use crate::session::Session;
 use crate::settings;
-use crate::store::{self, NewSession, Store};
+use crate::store::{self, Caller, NewSession, Store};
 use crate::time::Timestamp;
 use crate::token::{Slot, Token};
 use pgrx::datum::TimestampWithTimeZone;
@@ -61,9 +62,19 @@ pub fn issue_refresh_token(
         ip,
     };
     let policy = settings::policy();
-    Ok(store::write(|store| match argument::uuid(session_id) {
-        Some(id) => issue_into(store, id, user_id, new, &policy),
-        None => open_session(store, user_id, new, &policy),
+    let caller = Caller {
+        user_agent: new.user_agent,
+        ip: new.ip.clone(),
+    };
+    Ok(store::write(|store| {
+        let grant = match argument::uuid(session_id) {
+            Some(id) => issue_into(store, id, user_id, new, &policy),
+            None => open_session(store, user_id, new, &policy),
+        }?;
+        if let (true, Some(id)) = (settings::recorded().includes(Event::Issued), grant.token_id) {
+            store.record(Event::Issued, &[id], store::now(), &caller)?;
+        }
+        Ok(grant)
     })?)
 }
 
@@ -111,7 +122,12 @@ fn make_room(
     let keep = usize::try_from(max - 1).unwrap_or(usize::MAX);
     if let Some(over @ [_, ..]) = live.get(keep..) {
         let locked = store.lock_sessions(over)?;
-        store.end_sessions(&locked, store::now())?;
+        let now = store::now();
+        let evicted = store.end_sessions(&locked, now)?;
+        let event = Event::SessionEvicted;
+        if settings::recorded().includes(event) {
+            store.record(event, &evicted, now, &Caller::default())?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,10 @@ mod row;
 
 mod explain;
 mod family;
+mod introspect;
 mod issue;
+mod list;
+mod mine;
 mod purge;
 mod revoke;
 mod rotate;

@@ -1,14 +1,17 @@
 //! A presented token: what the verdict means for the client.
 
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{self, Error};
+use crate::event::{Event, Recorded};
 use crate::grant::{Grant, Status};
+use crate::introspection;
 use crate::policy::{Policy, ReuseAction};
 use crate::replay::{self, ReplayKey};
 use crate::secret::random_uuid;
 use crate::store::{Caller, Claim, Held, Store};
 use crate::token::Token;
-use crate::verdict::{Retry, Verdict, verdict};
+use crate::verdict::{Retry, Reuse, Verdict, may_be_reuse_after_revocation, verdict};
+use serde_json::Value;
 
 /// How often a token that changes hands in the same moment is claimed again.
 const ATTEMPTS: usize = 3;
@@ -18,6 +21,7 @@ pub(super) struct Presentation<'a> {
     pub(super) store: &'a Store<'a>,
     pub(super) token: &'a Token,
     pub(super) policy: &'a Policy,
+    pub(super) recorded: Recorded,
 }
 
 impl Presentation<'_> {
@@ -34,13 +38,15 @@ impl Presentation<'_> {
                 Claim::Raced => continue,
                 Claim::Held(held) => held,
             };
-            let granted = match verdict(&held.facts, client_id, self.policy, held.now) {
+            let verdict = verdict(&held.facts, client_id, self.policy, held.now);
+            let granted = match verdict {
                 Verdict::Rotate => self.swap(&mut held, caller, attempt == 0)?,
                 Verdict::Keep => Some(self.keep(&mut held, caller)?),
-                Verdict::Reuse => Some(self.end_family(&held)?),
+                Verdict::Reuse(_) => Some(self.end_family(verdict, &held)?),
                 other => Some(self.answer(other, &held)?),
             };
             if let Some(grant) = granted {
+                self.tell(verdict, &grant, &held, caller)?;
                 return Ok(grant);
             }
         }
@@ -74,7 +80,7 @@ impl Presentation<'_> {
             Verdict::Replay(retry) => self
                 .replay(held, retry)?
                 .unwrap_or_else(|| refused(Status::Revoked)),
-            Verdict::Reuse => refused(Status::ReuseDetected),
+            Verdict::Reuse(_) => refused(Status::ReuseDetected),
             Verdict::Revoked => refused(Status::Revoked),
         })
     }
@@ -137,15 +143,79 @@ impl Presentation<'_> {
     }
 
     /// Ends the family of a token that somebody else has a copy of.
-    fn end_family(&self, held: &Held) -> Result<Grant, Error> {
+    fn end_family(&self, verdict: Verdict, held: &Held) -> Result<Grant, Error> {
         if self.policy.reuse_action == ReuseAction::RevokeSession {
             match (&held.chain, held.facts.session.id) {
                 (Some(chain), _) => self.store.revoke_chain(chain, held.now)?,
                 (None, Some(id)) => self.store.end_sessions(&[id], held.now)?,
-                (None, None) => 0,
+                (None, None) => Vec::new(),
             };
         }
-        self.answer(Verdict::Reuse, held)
+        self.answer(verdict, held)
+    }
+
+    /// Records what happened, and logs a reuse.
+    fn tell(
+        &self,
+        verdict: Verdict,
+        grant: &Grant,
+        held: &Held,
+        caller: &Caller<'_>,
+    ) -> Result<(), Error> {
+        let presented = held.row.id;
+        let (event, token) = match (verdict, grant.status) {
+            (Verdict::ClientMismatch, _) => (Event::ClientMismatch, presented),
+            (Verdict::Reuse(reuse), _) => (Event::ReuseDetected(reuse), presented),
+            (Verdict::Revoked, _) if self.is_reuse_after_revocation(held)? => {
+                (Event::ReuseDetected(Reuse::AfterRevocation), presented)
+            }
+            (_, Status::Rotated) => (Event::Rotated, grant.token_id.unwrap_or(presented)),
+            (Verdict::Replay(retry), Status::Replayed) => (
+                Event::Replayed(retry.label()),
+                grant.token_id.unwrap_or(presented),
+            ),
+            _ => return Ok(()),
+        };
+        if let Event::ReuseDetected(reuse) = event {
+            error::log_reuse(reuse, held.facts.session.id, presented);
+        }
+        if self.recorded.includes(event) {
+            self.store.record(event, &[token], held.now, caller)?;
+        }
+        Ok(())
+    }
+
+    fn is_reuse_after_revocation(&self, held: &Held) -> Result<bool, Error> {
+        Ok(
+            may_be_reuse_after_revocation(&held.facts, self.policy, held.now)
+                && self.store.has_child(&self.token.digest())?,
+        )
+    }
+
+    /// The answer of introspection: only a live token is active.
+    pub(super) fn introspect(&self) -> Result<Value, Error> {
+        let held = match self.store.look(&self.token.digest())? {
+            Claim::NotFound => return Ok(introspection::inactive()),
+            Claim::Raced => return Err(Error::Contended),
+            Claim::Held(held) => held,
+        };
+        let session = &held.facts.session;
+        let verdict = verdict(
+            &held.facts,
+            session.client_id.as_deref(),
+            self.policy,
+            held.now,
+        );
+        if !matches!(verdict, Verdict::Rotate | Verdict::Keep) {
+            return Ok(introspection::inactive());
+        }
+        let scopes = session.id.map_or(Ok(None), |id| self.store.scopes(id))?;
+        Ok(introspection::active(
+            session,
+            held.row,
+            scopes.as_deref(),
+            self.policy,
+        ))
     }
 
     /// Gives a family without a session one, whose id has the slot that its tokens have.

@@ -1,8 +1,12 @@
 use super::argument;
 use super::present::{parse, stored_value};
-use crate::store;
+use crate::error::Error;
+use crate::event::Event;
+use crate::settings;
+use crate::store::{self, Caller, Store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use uuid::Uuid;
 
 /// Ends the family of a token (RFC 7009, section 2.1: the grant is revoked with the token).
 ///
@@ -19,7 +23,8 @@ pub fn revoke_refresh_token(token: Option<&str>) -> Result<i64, ErrorReport> {
         return Ok(0);
     };
     Ok(store::write(|store| {
-        store.revoke_family(token.digest().as_str())
+        let revoked = store.revoke_family(token.digest().as_str())?;
+        told(store, &revoked)
     })?)
 }
 
@@ -37,7 +42,10 @@ pub fn revoke_token_family(parent: Option<&str>) -> Result<i64, ErrorReport> {
         return Ok(0);
     };
     let parent = stored_value(parent);
-    Ok(store::write(|store| store.revoke_family(parent.as_str()))?)
+    Ok(store::write(|store| {
+        let revoked = store.revoke_family(parent.as_str())?;
+        told(store, &revoked)
+    })?)
 }
 
 /// Ends a session: logout on one device.
@@ -55,7 +63,8 @@ pub fn revoke_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorReport
     };
     Ok(store::write(|store| {
         let locked = store.lock_sessions(&[id])?;
-        store.end_sessions(&locked, store::now())
+        let revoked = store.end_sessions(&locked, store::now())?;
+        told(store, &revoked)
     })?)
 }
 
@@ -76,7 +85,26 @@ pub fn revoke_user_sessions(
     let user_id = argument::user_id(user_id)?;
     let except = argument::uuid(except_session);
     Ok(store::write(|store| {
-        let locked = store.lock_user_sessions(user_id, except)?;
-        store.end_sessions(&locked, store::now())
+        end_user_sessions(store, user_id, except)
     })?)
+}
+
+/// Ends the sessions of `user_id` but for `except`, and counts the tokens that were live till then.
+pub(super) fn end_user_sessions(
+    store: &Store<'_>,
+    user_id: &str,
+    except: Option<Uuid>,
+) -> Result<i64, Error> {
+    let locked = store.lock_user_sessions(user_id, except)?;
+    let revoked = store.end_sessions(&locked, store::now())?;
+    told(store, &revoked)
+}
+
+/// Records that the families of the `revoked` tokens were revoked, and counts the tokens.
+pub(super) fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
+    let event = Event::FamilyRevoked;
+    if settings::recorded().includes(event) {
+        store.record(event, revoked, store::now(), &Caller::default())?;
+    }
+    Ok(revoked.len() as i64)
 }

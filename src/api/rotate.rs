@@ -40,6 +40,7 @@ pub fn rotate_refresh_token(
             store,
             token: &token,
             policy: &policy,
+            recorded: settings::recorded(),
         };
         presentation.rotate(client_id, &caller)
     })?;

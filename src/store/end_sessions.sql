@@ -1,5 +1,5 @@
 -- Ends the sessions $1, which are locked: revokes their live tokens and lets them end now. What has
--- ended already keeps its time. The row counts the tokens revoked.
+-- ended already keeps its time. The row has the ids of the tokens revoked.
 -- $1 sessions  $2 now
 WITH revoked AS (
     UPDATE auth.refresh_tokens AS t
@@ -13,4 +13,4 @@ WITH revoked AS (
      WHERE s.id OPERATOR(pg_catalog.=) ANY ((SELECT $1)::pg_catalog.uuid[])
        AND (s.not_after IS NULL OR s.not_after OPERATOR(pg_catalog.>) $2)
 )
-SELECT pg_catalog.count(*) FROM revoked
+SELECT ARRAY(SELECT r.id FROM revoked AS r)

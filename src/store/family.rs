@@ -14,11 +14,12 @@ plan!(MEMBERS, stable, "members.sql", [UUIDOID]);
 const ATTEMPTS: usize = 3;
 
 impl Store<'_> {
-    /// Revokes the family that descends from `value`, and counts the tokens that were live till then.
+    /// Revokes the family that descends from `value`, and gives the ids of the tokens that were live
+    /// till then.
     ///
     /// `value` is a digest, or whatever else the table's columns `token` and `parent` show.
-    pub fn revoke_family(&self, value: &str) -> Result<i64, Error> {
-        let mut revoked = 0;
+    pub fn revoke_family(&self, value: &str) -> Result<Vec<i64>, Error> {
+        let mut revoked = Vec::new();
         for _ in 0..ATTEMPTS {
             let found = FAMILIES.run(self.client, &[value.into()])?.first();
             let sessions = column::<Vec<Option<pgrx::Uuid>>>(&found, 1)?.unwrap_or_default();
@@ -29,14 +30,15 @@ impl Store<'_> {
                 .collect();
             if !sessions.is_empty() {
                 let locked = self.lock_sessions(&sessions)?;
-                revoked += self.end_sessions(&locked, now())?;
+                revoked.extend(self.end_sessions(&locked, now())?);
             }
             if !required(&found, 2)? {
                 return Ok(revoked);
             }
             let chain = self.lock_chain(value)?;
             if !chain.is_empty() {
-                return Ok(revoked + self.revoke_chain(&chain, now())?);
+                revoked.extend(self.revoke_chain(&chain, now())?);
+                return Ok(revoked);
             }
         }
         Err(Error::Contended)

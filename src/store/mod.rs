@@ -4,6 +4,7 @@
 //! call is always the same: lock the session, take the time, read, decide, write.
 
 mod chain;
+mod events;
 mod family;
 mod issue;
 mod latest;
@@ -21,6 +22,7 @@ use pgrx::{Spi, pg_sys};
 pub use chain::Chain;
 pub use issue::NewSession;
 pub use present::{Caller, Claim, Held};
+pub use sessions::Device;
 
 /// One connection to SPI, for the length of one call.
 pub struct Store<'c> {

@@ -29,6 +29,7 @@ plan!(
     "touch.sql",
     [UUIDOID, TIMESTAMPTZOID, TEXTOID, INETOID]
 );
+plan!(HAS_CHILD, fresh, "has_child.sql", [TEXTOID]);
 plan!(DESCENT, fresh, "descent.sql", [UUIDOID, TEXTARRAYOID]);
 
 /// What became of the attempt to claim a presented token.
@@ -61,6 +62,7 @@ pub struct Held {
 }
 
 /// Who presents a token, as far as it is recorded.
+#[derive(Default)]
 pub struct Caller<'a> {
     /// The client's user agent; recorded if given.
     pub user_agent: Option<&'a str>,
@@ -140,6 +142,12 @@ impl Store<'_> {
             caller.ip.clone().into(),
         ];
         TOUCH.run(self.client, &arguments).map(drop)
+    }
+
+    /// Whether the token with `digest` was replaced by another one.
+    pub fn has_child(&self, digest: &Digest) -> Result<bool, Error> {
+        let found = HAS_CHILD.run(self.client, &[digest.as_str().into()])?;
+        required(&found.first(), 1)
     }
 
     /// Whether each digest of `descent` is a row of `session`.

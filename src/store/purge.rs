@@ -1,12 +1,12 @@
 //! Purge: what is over for long is deleted, batch by batch, and nobody waited for.
 
 use super::Store;
+use super::events::has_events;
 use super::plan::plan;
 use super::row::{column, required, timestamp, timestamp_argument, uuids_argument};
 use crate::error::Error;
 use crate::retention::Horizon;
 use crate::time::{Micros, Timestamp};
-use pgrx::pg_sys;
 use pgrx::spi::SpiTupleTable;
 use std::cell::Cell;
 use uuid::Uuid;
@@ -181,15 +181,6 @@ impl Batch<'_> {
         self.left -= gone;
         let end = self.horizon.over.plus(Micros(-1));
         self.store.end_sessions(&ids(&row, 2)?, end).map(drop)
-    }
-}
-
-/// Whether the table of events is there: in the schema of version 0.1.0 it isn't.
-fn has_events() -> bool {
-    // SAFETY: both names end in NUL and are only read.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
-        pg_sys::get_relname_relid(c"refresh_token_events".as_ptr(), schema) != pg_sys::InvalidOid
     }
 }
 

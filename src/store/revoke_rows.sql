@@ -1,4 +1,4 @@
--- Revokes the locked rows $1, which have no session. The row counts the tokens revoked.
+-- Revokes the locked rows $1, which have no session. The row has the ids of the tokens revoked.
 -- $1 ids  $2 now
 WITH revoked AS (
     UPDATE auth.refresh_tokens AS t
@@ -7,4 +7,4 @@ WITH revoked AS (
        AND t.revoked IS FALSE
     RETURNING t.id
 )
-SELECT pg_catalog.count(*) FROM revoked
+SELECT ARRAY(SELECT r.id FROM revoked AS r)

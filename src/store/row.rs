@@ -23,6 +23,11 @@ pub(super) fn required<T: FromDatum + IntoDatum>(
     column(row, at)?.ok_or(Error::UnexpectedNull)
 }
 
+/// A column of type `bigint[]` without NULLs.
+pub(super) fn numbers(row: &SpiTupleTable<'_>, at: usize) -> Result<Vec<i64>, Error> {
+    required(row, at)
+}
+
 /// A `uuid` column.
 pub(super) fn uuid(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Uuid>, Error> {
     Ok(column::<pgrx::Uuid>(row, at)?.map(|id| Uuid::from_bytes(*id.as_bytes())))

@@ -2,7 +2,7 @@
 
 use super::plan::plan;
 use super::present::session;
-use super::row::{required, timestamp_argument, uuid, uuid_argument, uuids_argument};
+use super::row::{column, numbers, timestamp_argument, uuid, uuid_argument, uuids_argument};
 use super::{Store, now};
 use crate::error::Error;
 use crate::session::Session;
@@ -23,7 +23,30 @@ plan!(
     "end_sessions.sql",
     [UUIDARRAYOID, TIMESTAMPTZOID]
 );
+plan!(
+    USER_SESSIONS,
+    stable,
+    "user_sessions.sql",
+    [TEXTOID, TIMESTAMPTZOID]
+);
+plan!(SCOPES, stable, "scopes.sql", [UUIDOID]);
 plan!(SESSION, stable, "session.sql", [UUIDOID]);
+
+/// A session as its user knows it: a login on some device.
+pub struct Device {
+    /// The session.
+    pub session: Session,
+    /// The client's address, as last given.
+    pub ip: Option<pgrx::Inet>,
+    /// The client's user agent, as last given.
+    pub user_agent: Option<String>,
+    /// The application's tag.
+    pub tag: Option<String>,
+    /// The label of the assurance level.
+    pub aal: Option<String>,
+    /// How often the session was rotated.
+    pub rotations: i64,
+}
 
 impl Store<'_> {
     /// The session `id`, as it is.
@@ -33,6 +56,33 @@ impl Store<'_> {
             return Ok(None);
         }
         session(&row.first(), 1)
+    }
+
+    /// The scopes of the session `id`.
+    pub fn scopes(&self, id: Uuid) -> Result<Option<String>, Error> {
+        let row = SCOPES.run(self.client, &[uuid_argument(id)])?;
+        if row.is_empty() {
+            return Ok(None);
+        }
+        column(&row.first(), 1)
+    }
+
+    /// The sessions of `user_id` that were not ended, the one refreshed last first.
+    pub fn user_sessions(&self, user_id: &str) -> Result<Vec<Device>, Error> {
+        let arguments = [user_id.into(), timestamp_argument(now())];
+        let mut rows = USER_SESSIONS.run(self.client, &arguments)?;
+        let mut devices = Vec::with_capacity(rows.len());
+        while rows.next().is_some() {
+            devices.push(Device {
+                session: session(&rows, 1)?.ok_or(Error::UnexpectedNull)?,
+                ip: column(&rows, 7)?,
+                user_agent: column(&rows, 8)?,
+                tag: column(&rows, 9)?,
+                aal: column(&rows, 10)?,
+                rotations: column(&rows, 11)?.unwrap_or(0),
+            });
+        }
+        Ok(devices)
     }
 
     /// The session `id`, locked.
@@ -60,13 +110,13 @@ impl Store<'_> {
         uuids(LOCK_USER_SESSIONS.run(self.client, &arguments)?)
     }
 
-    /// Ends the locked sessions `ids` and counts the tokens that were live till then.
-    pub fn end_sessions(&self, ids: &[Uuid], at: Timestamp) -> Result<i64, Error> {
+    /// Ends the locked sessions `ids` and gives the ids of the tokens that were live till then.
+    pub fn end_sessions(&self, ids: &[Uuid], at: Timestamp) -> Result<Vec<i64>, Error> {
         if ids.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let arguments = [uuids_argument(ids), timestamp_argument(at)];
-        required(&END_SESSIONS.run(self.client, &arguments)?.first(), 1)
+        numbers(&END_SESSIONS.run(self.client, &arguments)?.first(), 1)
     }
 }
 

@@ -122,7 +122,7 @@ impl Tables {
                     None => refusal("revoked"),
                 }
             }
-            Verdict::Reuse => {
+            Verdict::Reuse(_) => {
                 if policy.reuse_action == ReuseAction::RevokeSession {
                     self.end(now);
                 }
@@ -472,7 +472,10 @@ fn a_row_that_does_not_say_when_is_no_retry() {
         replaced_presented: true,
     });
     let facts = facts(Presented::Revoked(None), live);
-    assert_eq!(verdict(&facts, None, &OPEN, Timestamp(1)), Verdict::Reuse);
+    assert_eq!(
+        verdict(&facts, None, &OPEN, Timestamp(1)),
+        Verdict::Reuse(Reuse::Parent)
+    );
 }
 
 #[test]
