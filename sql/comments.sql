@@ -71,5 +71,11 @@ COMMENT ON FUNCTION auth.revoke_my_session(pg_catalog.uuid)
     IS 'Ends a session of the user whom the claims name.';
 COMMENT ON FUNCTION auth.revoke_my_other_sessions()
     IS 'Ends all sessions of the user whom the claims name but the one that they name.';
+COMMENT ON FUNCTION auth.read_refresh_token_stats()
+    IS 'What auth.refresh_token_stats shows.';
+COMMENT ON FUNCTION auth.read_refresh_token_answers()
+    IS 'What auth.refresh_token_answers shows.';
+COMMENT ON FUNCTION auth.reset_refresh_token_stats()
+    IS 'Counts the answers of auth.refresh_token_answers from 0.';
 COMMENT ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4)
     IS 'Deletes one batch of what is over for longer than it is kept, and counts the rows.';

@@ -23,6 +23,9 @@ REVOKE ALL ON FUNCTION auth.list_my_sessions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.revoke_my_session(pg_catalog.uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.revoke_my_other_sessions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.read_refresh_token_stats() FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.read_refresh_token_answers() FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.reset_refresh_token_stats() FROM PUBLIC;
 
 -- Grants a role what its tier needs (the design's section 8), with the schema to find it in and the
 -- types to declare wrappers of its own with. Runs with the caller's rights, so it gives nobody more than a GRANT of the caller would.
@@ -57,7 +60,11 @@ DECLARE
     operator CONSTANT pg_catalog.text[] := ARRAY[
         'auth.explain_refresh_token(text)',
         'auth.draw_token_family(uuid)',
-        'auth.purge_refresh_tokens(int)'];
+        'auth.purge_refresh_tokens(int)',
+        'auth.purge_all(int)',
+        'auth.read_refresh_token_stats()',
+        'auth.read_refresh_token_answers()',
+        'auth.reset_refresh_token_stats()'];
     functions pg_catalog.text[];
     relations pg_catalog.text;
     owner CONSTANT pg_catalog.oid := (
@@ -75,7 +82,7 @@ BEGIN
                       WHEN tier OPERATOR(pg_catalog.=) 'operator' THEN operator
                  END;
     relations := CASE WHEN tier OPERATOR(pg_catalog.=) 'user' THEN 'auth.my_sessions'
-                      WHEN tier OPERATOR(pg_catalog.=) 'operator' THEN 'auth.refresh_token_events'
+                      WHEN tier OPERATOR(pg_catalog.=) 'operator' THEN 'auth.refresh_token_events, auth.refresh_token_stats, auth.refresh_token_answers'
                  END;
     IF functions IS NULL THEN
         RAISE EXCEPTION 'there is no tier "%"', tier
@@ -94,7 +101,7 @@ BEGIN
     END IF;
     EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA auth TO %I', role);
     EXECUTE pg_catalog.format('GRANT USAGE ON TYPE auth.aal_level, auth.refresh_token_status, auth.refresh_token_grant TO %I', role);
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I',
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO %I',
                               pg_catalog.array_to_string(functions, ', '), role);
     IF relations IS NOT NULL THEN
         EXECUTE pg_catalog.format('GRANT SELECT ON TABLE %s TO %I', relations, role);

@@ -22,9 +22,11 @@ mod verdict;
 
 // ---- PostgreSQL: settings, tables, errors, functions --------------------------------------------
 mod api;
+mod counters;
 mod error;
 mod settings;
 mod store;
+mod worker;
 
 use pgrx::prelude::*;
 
@@ -50,16 +52,32 @@ extension_sql_file!(
         revoke_my_session,
         revoke_my_other_sessions,
         purge_refresh_tokens,
+        read_refresh_token_stats,
+        read_refresh_token_answers,
+        reset_refresh_token_stats,
     ]
 );
 extension_sql_file!("../sql/events.sql");
 extension_sql_file!("../sql/sessions.sql", requires = [list_my_sessions]);
+extension_sql_file!(
+    "../sql/upkeep.sql",
+    requires = [
+        purge_refresh_tokens,
+        read_refresh_token_stats,
+        read_refresh_token_answers,
+    ]
+);
 extension_sql_file!("../sql/privileges.sql", finalize);
 
 /// Called by PostgreSQL when it loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
+    // SAFETY: a plain variable of the process.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        counters::register();
+        worker::register();
+    }
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -47,7 +47,7 @@ impl Horizon {
 }
 
 /// The time `length` before `time`; `-infinity` if there is no limit.
-fn before(time: Timestamp, length: Option<Micros>) -> Timestamp {
+pub fn before(time: Timestamp, length: Option<Micros>) -> Timestamp {
     length.map_or(Timestamp(i64::MIN), |length| time.plus(Micros(-length.0)))
 }
 

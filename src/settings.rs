@@ -11,6 +11,7 @@ use crate::time::Micros;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
 const DAY: i32 = 86_400;
 
@@ -34,6 +35,8 @@ enum ReuseActionSetting {
     Reject,
 }
 
+static PURGE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
+static PURGE_DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static EVENTS: GucSetting<EventsSetting> =
     GucSetting::<EventsSetting>::new(EventsSetting::Security);
 static CLAIMS_SETTING: GucSetting<Option<CString>> =
@@ -114,6 +117,24 @@ pub fn register() {
         &EVENT_RETENTION,
         0,
     );
+    GucRegistry::define_int_guc(
+        c"refresh_tokens.purge_interval",
+        c"How often the background worker purges. 0: it does not.",
+        c"The library must be in shared_preload_libraries.",
+        &PURGE_INTERVAL,
+        0,
+        i32::MAX / 1000,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_string_guc(
+        c"refresh_tokens.purge_databases",
+        c"The databases that the background worker purges, separated by commas.",
+        c"",
+        &PURGE_DATABASES,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
     GucRegistry::define_enum_guc(
         c"refresh_tokens.events",
         c"Which events are recorded in auth.refresh_token_events.",
@@ -171,6 +192,23 @@ pub fn retention() -> Retention {
         evidence: limit(RETENTION.get()),
         events: limit(EVENT_RETENTION.get()),
     }
+}
+
+/// How long the background worker sleeps between two purges; none: for ever.
+pub fn purge_interval() -> Option<Duration> {
+    let seconds = u64::try_from(PURGE_INTERVAL.get()).unwrap_or(0);
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+/// The databases that the background worker purges.
+pub fn purge_databases() -> Vec<String> {
+    let list = PURGE_DATABASES.get().unwrap_or_default();
+    let list = list.to_string_lossy();
+    let names = list.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Which events are recorded.

@@ -5,10 +5,10 @@ use crate::grant::{Grant, Status};
 use crate::policy::Policy;
 use crate::secret::{random, random_uuid};
 use crate::session::Session;
-use crate::settings;
 use crate::store::{self, Caller, NewSession, Store};
 use crate::time::Timestamp;
 use crate::token::{Slot, Token};
+use crate::{counters, settings};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -74,6 +74,7 @@ pub fn issue_refresh_token(
         if let (true, Some(id)) = (settings::recorded().includes(Event::Issued), grant.token_id) {
             store.record(Event::Issued, &[id], store::now(), &caller)?;
         }
+        counters::count(grant.status);
         Ok(grant)
     })?)
 }

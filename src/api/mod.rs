@@ -18,3 +18,6 @@ mod purge;
 mod revoke;
 mod rotate;
 mod session;
+mod stats;
+
+pub use purge::batch as purge_batch;

@@ -1,4 +1,5 @@
 use super::argument;
+use crate::error::Error;
 use crate::retention::Horizon;
 use crate::{settings, store};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -23,7 +24,11 @@ use pgrx::prelude::*;
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn purge_refresh_tokens(batch_size: default!(Option<i32>, 1000)) -> Result<i64, ErrorReport> {
-    let batch_size = argument::batch_size(batch_size)?;
+    Ok(batch(argument::batch_size(batch_size)?)?)
+}
+
+/// Deletes up to `rows` rows that are due now, and counts them.
+pub fn batch(rows: i64) -> Result<i64, Error> {
     let horizon = Horizon::at(store::now(), &settings::policy(), &settings::retention());
-    Ok(store::write(|store| store.purge(&horizon, batch_size))?)
+    store::write(|store| store.purge(&horizon, rows))
 }

@@ -1,8 +1,8 @@
 use super::argument;
 use super::present::{Presentation, parse};
 use crate::grant::{Grant, Status};
-use crate::settings;
 use crate::store::{self, Caller};
+use crate::{counters, settings};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -28,6 +28,7 @@ pub fn rotate_refresh_token(
     ip: default!(Option<pgrx::Inet>, "NULL"),
 ) -> Result<Grant, ErrorReport> {
     let Some(token) = parse(token) else {
+        counters::count(Status::Malformed);
         return Ok(Grant::refused(Status::Malformed));
     };
     let policy = settings::policy();
@@ -44,5 +45,6 @@ pub fn rotate_refresh_token(
         };
         presentation.rotate(client_id, &caller)
     })?;
+    counters::count(grant.status);
     Ok(grant)
 }

@@ -13,6 +13,7 @@ mod present;
 mod purge;
 mod row;
 mod sessions;
+mod stats;
 
 use crate::error::Error;
 use crate::time::Timestamp;

@@ -1,0 +1,53 @@
+-- Purges till nothing is due, a transaction for each batch, and says how far it is: in application_name, and
+-- in a NOTICE at the end. Runs with the caller's rights: with SECURITY DEFINER or a SET of its own, a
+-- procedure may not commit. So everything in it is qualified.
+--
+-- Takes how many rows a batch has at the most. Errors: those of auth.purge_refresh_tokens, and 2D000 inside
+-- of a transaction block, after the first batch, which is rolled back then.
+CREATE PROCEDURE auth.purge_all(batch_size pg_catalog.int4 DEFAULT 1000)
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    application CONSTANT pg_catalog.text := pg_catalog.current_setting('application_name');
+    batch pg_catalog.int8;
+    total pg_catalog.int8 := 0;
+BEGIN
+    LOOP
+        batch := auth.purge_refresh_tokens(batch_size);
+        total := total OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.<) batch_size;
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('purge_all: %s rows', total), false);
+    END LOOP;
+    PERFORM pg_catalog.set_config('application_name', application, false);
+    RAISE NOTICE 'purge_all: % rows deleted', total;
+END
+$body$;
+
+REVOKE ALL ON PROCEDURE auth.purge_all(pg_catalog.int4) FROM PUBLIC;
+
+COMMENT ON PROCEDURE auth.purge_all(pg_catalog.int4) IS 'Purges till nothing is due, a transaction for each batch.';
+
+CREATE VIEW auth.refresh_token_stats AS
+SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds,
+       sessions_table_bytes, sessions_index_bytes, tokens_table_bytes, tokens_index_bytes,
+       sessions_dead_rows, tokens_dead_rows, sessions_hot_update_ratio
+  FROM auth.read_refresh_token_stats();
+
+REVOKE ALL ON TABLE auth.refresh_token_stats FROM PUBLIC;
+
+COMMENT ON VIEW auth.refresh_token_stats IS 'Auth: Figures about the tables of sessions and tokens, one row.';
+COMMENT ON COLUMN auth.refresh_token_stats.live_sessions IS 'Sessions that have not ended.';
+COMMENT ON COLUMN auth.refresh_token_stats.live_tokens IS 'Tokens that can be used.';
+COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens revoked longer ago than refresh_tokens.retention.';
+COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long the oldest of them has been revoked, in seconds.';
+COMMENT ON COLUMN auth.refresh_token_stats.sessions_hot_update_ratio IS 'How many of the updates of auth.sessions were HOT, from 0 to 1; NULL: there was none.';
+
+CREATE VIEW auth.refresh_token_answers AS
+SELECT status, answers, stats_reset
+  FROM auth.read_refresh_token_answers();
+
+REVOKE ALL ON TABLE auth.refresh_token_answers FROM PUBLIC;
+
+COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, in all databases; no row unless the library is preloaded.';
+COMMENT ON COLUMN auth.refresh_token_answers.stats_reset IS 'Since when the answers are counted.';

@@ -1,0 +1,89 @@
+//! How often each status was answered since the server's start: in shared memory, without a lock.
+//!
+//! They are there only if the library is preloaded. They count answers, in all databases; like the
+//! server's own statistics, also those of transactions that were rolled back.
+
+use crate::grant::Status;
+use crate::store;
+use crate::time::Timestamp;
+use pgrx::prelude::*;
+use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// The statuses in the order of `auth.refresh_token_status`.
+const STATUSES: [Status; 10] = [
+    Status::Issued,
+    Status::Rotated,
+    Status::Replayed,
+    Status::Unchanged,
+    Status::Malformed,
+    Status::NotFound,
+    Status::ClientMismatch,
+    Status::Expired,
+    Status::Revoked,
+    Status::ReuseDetected,
+];
+
+#[derive(Default)]
+struct Counters {
+    answers: [AtomicU64; STATUSES.len()],
+    reset_at: AtomicI64,
+}
+
+// SAFETY: atomics alone, which every process may use at the same address or another.
+unsafe impl PGRXSharedMemory for Counters {}
+
+// SAFETY: the name is the extension's own.
+static COUNTERS: PgAtomic<Counters> = unsafe { PgAtomic::new(c"refresh_tokens counters") };
+
+/// Set in the postmaster, and so in every process that it forks.
+static ARE_THERE: OnceLock<()> = OnceLock::new();
+
+/// Asks for the shared memory; called while libraries are preloaded.
+#[allow(
+    unexpected_cfgs,
+    reason = "the macro asks for versions of PostgreSQL that this crate has no feature for"
+)]
+pub fn register() {
+    pg_shmem_init!(COUNTERS = starting_now());
+    ARE_THERE.get_or_init(|| ());
+}
+
+fn starting_now() -> Counters {
+    Counters {
+        reset_at: AtomicI64::new(store::now().0),
+        ..Counters::default()
+    }
+}
+
+fn counters() -> Option<&'static Counters> {
+    ARE_THERE.get().map(|()| COUNTERS.get())
+}
+
+/// Counts an answer.
+pub fn count(status: Status) {
+    if let Some(counters) = counters() {
+        counters.answers[status as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Each status with the number of its answers, and since when they are counted. None without shared memory.
+pub fn read() -> Option<(Vec<(Status, u64)>, Timestamp)> {
+    let counters = counters()?;
+    let answers = STATUSES.iter().zip(&counters.answers);
+    let answers = answers.map(|(&status, count)| (status, count.load(Ordering::Relaxed)));
+    let since = Timestamp(counters.reset_at.load(Ordering::Relaxed));
+    Some((answers.collect(), since))
+}
+
+/// Starts to count from 0.
+pub fn reset() {
+    if let Some(counters) = counters() {
+        counters
+            .answers
+            .iter()
+            .for_each(|count| count.store(0, Ordering::Relaxed));
+        counters.reset_at.store(store::now().0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,106 @@
+//! The background worker that purges: there if the library is preloaded, at work if
+//! `refresh_tokens.purge_interval` is set.
+//!
+//! A launcher without a database starts one worker after the other, each for one of the databases in
+//! `refresh_tokens.purge_databases`. A worker that fails (its database is gone, say) ends with an
+//! error in the server's log, and the launcher goes on with the next.
+
+use crate::{api, settings};
+use pgrx::bgworkers::BgWorkerStartTime;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
+use pgrx::prelude::*;
+use std::time::Duration;
+
+const LIBRARY: &str = "refresh_tokens";
+
+/// How soon a launcher that died is there again.
+const RESTART: Duration = Duration::from_secs(10);
+
+/// How many rows a transaction of a worker deletes: what a rotation may have to wait for is short.
+const BATCH_SIZE: i64 = 1000;
+
+/// Registers the launcher; called while libraries are preloaded.
+pub fn register() {
+    BackgroundWorkerBuilder::new("refresh_tokens purge launcher")
+        .set_type("refresh_tokens purge launcher")
+        .set_library(LIBRARY)
+        .set_function("refresh_tokens_purge_launcher")
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(RESTART))
+        .enable_spi_access()
+        .load();
+}
+
+/// The launcher's life. Called by PostgreSQL in a process of its own.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn refresh_tokens_purge_launcher(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    // To no database; but only a process that is connected is told of the end of another.
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    while BackgroundWorker::wait_latch(settings::purge_interval()) && !is_to_stop() {
+        if BackgroundWorker::sighup_received() {
+            // SAFETY: called between transactions, as any process reads its configuration again.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        } else if settings::purge_interval().is_some() {
+            for database in settings::purge_databases() {
+                if is_to_stop() {
+                    return;
+                }
+                purge_database(&database);
+            }
+        }
+    }
+}
+
+/// Starts a worker for `database` and waits for its end.
+fn purge_database(database: &str) {
+    // SAFETY: a plain variable of the process, set before it came here.
+    let own_pid = unsafe { pg_sys::MyProcPid };
+    let worker = BackgroundWorkerBuilder::new(&format!("refresh_tokens purge of {database}"))
+        .set_type("refresh_tokens purge")
+        .set_library(LIBRARY)
+        .set_function("refresh_tokens_purge_worker")
+        .set_extra(database)
+        .set_notify_pid(own_pid)
+        .enable_spi_access()
+        .load_dynamic();
+    match worker {
+        // However it ended: the server's log has its error, and the others have their turn.
+        Ok(worker) => drop(worker.wait_for_shutdown()),
+        Err(_) => pgrx::log!(
+            "refresh_tokens: no background worker for a purge: max_worker_processes is reached"
+        ),
+    }
+}
+
+/// A worker's life: batch after batch, till nothing is due. Called by PostgreSQL in a process of its own.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn refresh_tokens_purge_worker(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(Some(BackgroundWorker::get_extra()), None);
+    while !is_to_stop() && BackgroundWorker::transaction(purge_batch) == BATCH_SIZE {}
+}
+
+/// One batch; none in a database without the extension.
+fn purge_batch() -> i64 {
+    // SAFETY: the name ends in NUL and is only read.
+    let extension = unsafe { pg_sys::get_extension_oid(c"refresh_tokens".as_ptr(), true) };
+    if extension == pg_sys::InvalidOid {
+        return 0;
+    }
+    match api::purge_batch(BATCH_SIZE) {
+        Ok(gone) => gone,
+        Err(error) => {
+            pg_sys::panic::ErrorReport::from(error).report(PgLogLevel::ERROR);
+            unreachable!("an ERROR does not come back")
+        }
+    }
+}
+
+/// Whether the process was told to stop.
+fn is_to_stop() -> bool {
+    // SAFETY: a plain variable of the process that a signal handler sets.
+    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
+}

@@ -1,0 +1,243 @@
+//! Upkeep without anybody's hands: the procedure, the background worker, pg_cron; and the figures by which
+//! somebody sees that it works.
+
+use postgres::Client;
+use refresh_tokens_tests::{
+    Cluster, Database, assert_invariants, error_code, issue, pass_time, rotate, wait_until,
+};
+use std::fs;
+use std::sync::Arc;
+
+const PRELOAD: &str = "shared_preload_libraries = 'refresh_tokens'";
+
+/// `count` sessions of a user each, ended longer ago than they are kept.
+fn fill(client: &mut Client, count: i32) {
+    const SQL: &str = "
+        WITH session AS (
+            INSERT INTO auth.sessions (user_id, created_at, not_after)
+            SELECT 'user ' || n, now() - interval '99 d', now() - interval '98 d' FROM generate_series(1, $1) AS n
+            RETURNING id, user_id)
+        INSERT INTO auth.refresh_tokens (token, user_id, revoked, created_at, updated_at, session_id)
+        SELECT gen_random_uuid(), user_id, true, now() - interval '99 d', now() - interval '98 d', id FROM session";
+    client.execute(SQL, &[&count]).expect("rows");
+}
+
+fn rows(client: &mut Client) -> i64 {
+    let sql =
+        "SELECT (SELECT count(*) FROM auth.sessions) + (SELECT count(*) FROM auth.refresh_tokens)";
+    client.query_one(sql, &[]).expect("a count").get(0)
+}
+
+#[test]
+fn purge_all_commits_batch_by_batch_and_takes_everything() {
+    let database = Database::create();
+    let mut client = database.connect();
+    fill(&mut client, 50);
+    let live = issue(&mut client, "alice");
+    client
+        .batch_execute("SET application_name = 'mine'")
+        .expect("a setting");
+    client
+        .batch_execute("CALL auth.purge_all(7)")
+        .expect("a purge");
+    assert_eq!(rows(&mut client), 2);
+    let name: String = client
+        .query_one("SHOW application_name", &[])
+        .expect("a setting")
+        .get(0);
+    assert_eq!(name, "mine");
+    assert_eq!(
+        rotate(&mut client, live.token()).expect("a verdict").status,
+        "rotated"
+    );
+}
+
+/// Batches that were committed stay purged when a later one fails.
+#[test]
+fn what_was_purged_before_an_error_stays_purged() {
+    let database = Database::create();
+    let mut client = database.connect();
+    fill(&mut client, 50);
+    client
+        .batch_execute(
+            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF current_setting(''application_name'') = ''purge_all: 21 rows'' THEN RAISE ''stop''; END IF; RETURN OLD; END';
+             CREATE TRIGGER stop BEFORE DELETE ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION stop()",
+        )
+        .expect("a trigger");
+    let call = client.batch_execute("CALL auth.purge_all(7)");
+    assert_eq!(
+        error_code(call),
+        "P0001",
+        "the progress is in application_name"
+    );
+    assert_eq!(rows(&mut client), 100 - 21);
+}
+
+#[test]
+fn purge_all_needs_to_commit_and_a_role_that_may_purge() {
+    let database = Database::create();
+    let mut client = database.connect();
+    fill(&mut client, 5);
+    let call = client.batch_execute("BEGIN; CALL auth.purge_all()");
+    assert_eq!(error_code(call), "2D000");
+    client.batch_execute("ROLLBACK").expect("a rollback");
+    assert_eq!(rows(&mut client), 10);
+    assert_eq!(
+        error_code(client.batch_execute("CALL auth.purge_all(0)")),
+        "22023"
+    );
+    let role = format!("{}_operator", database.name);
+    client
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN; SELECT auth.grant_refresh_token_role('{role}', 'operator')"
+        ))
+        .expect("a grant");
+    let mut operator = database.connect_as(&role);
+    operator
+        .batch_execute("CALL auth.purge_all()")
+        .expect("a purge");
+    assert_eq!(rows(&mut client), 0);
+}
+
+#[test]
+fn the_figures_are_those_of_the_tables() {
+    let database = Database::create();
+    let mut client = database.connect();
+    fill(&mut client, 3);
+    for user in ["alice", "bob"] {
+        let token = issue(&mut client, user);
+        rotate(&mut client, token.token()).expect("a verdict");
+    }
+    let idle = issue(&mut client, "carol");
+    pass_time(&mut client, idle.session(), "16 days");
+    let row = client
+        .query_one(
+            "SELECT live_sessions, live_tokens, purgeable_tokens,
+                    oldest_purgeable_seconds BETWEEN 98 * 86400 AND 98 * 86400 + 60,
+                    sessions_table_bytes = pg_table_size('auth.sessions'),
+                    tokens_index_bytes = pg_indexes_size('auth.refresh_tokens'),
+                    sessions_dead_rows >= 0 AND tokens_dead_rows >= 0,
+                    coalesce(sessions_hot_update_ratio BETWEEN 0 AND 1, true)
+               FROM auth.refresh_token_stats",
+            &[],
+        )
+        .expect("one row");
+    let counts: Vec<i64> = (0..3).map(|at| row.get(at)).collect();
+    assert_eq!(counts, [2, 2, 3]);
+    for at in 3..8 {
+        assert!(row.get::<_, bool>(at), "column {at}");
+    }
+    let answers = client.query("SELECT * FROM auth.refresh_token_answers", &[]);
+    assert_eq!(
+        answers.expect("rows").len(),
+        0,
+        "the library is not preloaded"
+    );
+}
+
+#[test]
+fn answers_are_counted_by_status_until_they_are_reset() {
+    const ANSWERS: &str =
+        "SELECT status || ' ' || answers FROM auth.refresh_token_answers WHERE answers > 0";
+    let cluster = Arc::new(Cluster::start(&[PRELOAD]));
+    let database = Database::create_in(&cluster);
+    let answers = |client: &mut Client| -> Vec<String> {
+        let rows = client.query(ANSWERS, &[]).expect("rows");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let mut client = database.connect();
+    let token = issue(&mut client, "alice");
+    rotate(&mut client, token.token()).expect("a verdict");
+    for _ in 0..3 {
+        rotate(&mut client, token.token()).expect("a verdict");
+    }
+    rotate(&mut client, "nonsense").expect("a verdict");
+    let expected = ["issued 1", "rotated 1", "replayed 3", "malformed 1"];
+    assert_eq!(
+        answers(&mut database.connect()),
+        expected,
+        "seen by every backend"
+    );
+    let before =
+        "SELECT stats_reset < clock_timestamp(), count(*) OVER () FROM auth.refresh_token_answers";
+    let row = &client.query(before, &[]).expect("rows")[0];
+    assert!(row.get::<_, bool>(0) && row.get::<_, i64>(1) == 10);
+    client
+        .batch_execute("SELECT auth.reset_refresh_token_stats()")
+        .expect("a reset");
+    assert_eq!(answers(&mut client), Vec::<String>::new());
+}
+
+/// How many processes of the background worker there are.
+fn workers(cluster: &Cluster) -> i64 {
+    let sql =
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'refresh_tokens purge%'";
+    let mut client = cluster.connect("postgres", "postgres");
+    client.query_one(sql, &[]).expect("a count").get(0)
+}
+
+#[test]
+fn the_worker_purges_the_named_databases_whatever_is_wrong_with_the_others() {
+    let cluster = Arc::new(Cluster::start(&[PRELOAD]));
+    let databases = [Database::create_in(&cluster), Database::create_in(&cluster)];
+    let empty = cluster.create_database();
+    let unnamed = Database::create_in(&cluster);
+    for database in databases.iter().chain([&unnamed]) {
+        fill(&mut database.connect(), 1500);
+        issue(&mut database.connect(), "alice");
+    }
+    let names = format!(
+        "missing, {}, {empty},, {}",
+        databases[0].name, databases[1].name
+    );
+    cluster.configure(&[
+        &format!("refresh_tokens.purge_databases = '{names}'"),
+        "refresh_tokens.purge_interval = 1",
+    ]);
+    let mut client = cluster.connect("postgres", "postgres");
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .expect("a reload");
+    for database in &databases {
+        wait_until("it is purged", || rows(&mut database.connect()) == 2);
+        assert_invariants(&mut database.connect());
+    }
+    assert_eq!(rows(&mut unnamed.connect()), 3002);
+    // And again: it has survived all that.
+    fill(&mut databases[1].connect(), 10);
+    wait_until("it is purged again", || {
+        rows(&mut databases[1].connect()) == 2
+    });
+    cluster.configure(&["refresh_tokens.purge_interval = 0"]);
+    client
+        .batch_execute("SELECT pg_reload_conf(); SELECT pg_sleep(2)")
+        .expect("a reload");
+    fill(&mut databases[1].connect(), 10);
+    client
+        .batch_execute("SELECT pg_sleep(2)")
+        .expect("a moment");
+    assert_eq!(rows(&mut databases[1].connect()), 22, "0 switches it off");
+    assert_eq!(workers(&cluster), 1, "the launcher sleeps");
+    // A stop that waits for it would time out.
+    cluster.stop("fast");
+    let log = fs::read_to_string(cluster.log()).expect("a log");
+    assert!(log.contains("database \"missing\" does not exist"));
+    assert!(!log.contains("PANIC") && !log.contains("panicked"));
+}
+
+#[test]
+fn without_a_preload_there_is_no_worker() {
+    let cluster = Arc::new(Cluster::start(&[
+        "session_preload_libraries = 'refresh_tokens'",
+        "refresh_tokens.purge_interval = 1",
+        "refresh_tokens.purge_databases = 'test_0'",
+    ]));
+    let database = Database::create_in(&cluster);
+    fill(&mut database.connect(), 1);
+    database
+        .connect()
+        .batch_execute("SELECT pg_sleep(2)")
+        .expect("a moment");
+    assert_eq!((workers(&cluster), rows(&mut database.connect())), (0, 2));
+}
