@@ -1,7 +1,7 @@
 //! The design's invariants, each as a query that returns the rows that break it.
 //!
-//! Purge takes the old end of a family: a parent may be missing if its child was minted, and so itself
-//! revoked, longer ago than the default of `refresh_tokens.retention`.
+//! A purge takes old tokens away, so a parent may be gone: of a token that is revoked, and was minted longer ago
+//! than `refresh_tokens.retention` as the connection has it. A live token's parent never is.
 
 use postgres::GenericClient;
 
@@ -18,8 +18,12 @@ pub const INVARIANTS: [(&str, &str); 8] = [
         "SELECT c.id::text FROM auth.refresh_tokens c
            LEFT JOIN auth.refresh_tokens p ON p.token = c.parent
           WHERE c.parent IS NOT NULL
-            AND (p.id IS NULL AND c.created_at > clock_timestamp() - interval '30 d'
-                 OR p.id IS NOT NULL AND (p.revoked IS NOT TRUE OR p.session_id IS DISTINCT FROM c.session_id))",
+            AND CASE WHEN p.id IS NOT NULL
+                     THEN p.revoked IS NOT TRUE OR p.session_id IS DISTINCT FROM c.session_id
+                     ELSE c.revoked IS FALSE
+                          OR c.created_at > clock_timestamp()
+                             - coalesce(current_setting('refresh_tokens.retention', true), '30 d')::interval
+                END",
     ),
     (
         "a token has one child",
@@ -29,17 +33,16 @@ pub const INVARIANTS: [(&str, &str); 8] = [
     ),
     (
         "the tokens of a session are one path",
-        "WITH RECURSIVE root AS (
-             SELECT r.session_id, r.token FROM auth.refresh_tokens r
-              WHERE NOT EXISTS (SELECT FROM auth.refresh_tokens p WHERE p.token = r.parent)
-         ), path AS (
-             SELECT r.session_id AS session, r.token, 1 AS length FROM root r
+        "WITH RECURSIVE path AS (
+             SELECT s.id AS session, r.token FROM auth.sessions s
+               JOIN auth.refresh_tokens r ON r.session_id = s.id
+                    AND NOT EXISTS (SELECT FROM auth.refresh_tokens p WHERE p.token = r.parent)
               UNION ALL
-             SELECT p.session, c.token, p.length + 1 FROM path p
+             SELECT p.session, c.token FROM path p
                JOIN auth.refresh_tokens c ON c.parent = p.token AND c.session_id = p.session)
          SELECT s.id::text FROM auth.sessions s
-          WHERE (SELECT count(*) FROM root r WHERE r.session_id = s.id) <> 1
-             OR (SELECT max(p.length) FROM path p WHERE p.session = s.id)
+          WHERE (SELECT count(*) FROM auth.refresh_tokens r WHERE r.session_id = s.id AND r.parent IS NULL) > 1
+             OR (SELECT count(*) FROM path p WHERE p.session = s.id)
                 <> (SELECT count(*) FROM auth.refresh_tokens t WHERE t.session_id = s.id)",
     ),
     (
@@ -70,7 +73,7 @@ pub const INVARIANTS: [(&str, &str); 8] = [
 ];
 
 /// The sessions whose counter is not the number of their rotations, where no token was issued into an
-/// existing session: every child is the work of a rotation then.
+/// existing session and nothing purged: every child is the work of a rotation then.
 const MISCOUNTED: &str = "
     SELECT s.id::text FROM auth.sessions s
      WHERE s.refresh_token_counter IS DISTINCT FROM

@@ -279,7 +279,7 @@ fn the_types_have_the_labels_and_attributes_of_the_design_in_order() {
 }
 
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 10] = [
+const FUNCTIONS: [[&str; 4]; 11] = [
     [
         "draw_token_family",
         "session_id uuid",
@@ -307,6 +307,12 @@ const FUNCTIONS: [[&str; 4]; 10] = [
          not_after timestamp with time zone DEFAULT NULL::timestamp with time zone, \
          user_agent text DEFAULT NULL::text, ip inet DEFAULT NULL::inet",
         "auth.refresh_token_grant",
+        "volatile",
+    ],
+    [
+        "purge_refresh_tokens",
+        "batch_size integer DEFAULT 1000",
+        "bigint",
         "volatile",
     ],
     ["revoke_refresh_token", "token text", "bigint", "volatile"],
@@ -407,6 +413,7 @@ fn the_extension_owns_these_objects_and_no_other() {
         "function auth.explain_refresh_token(text)",
         "function auth.is_session_live(uuid)",
         "function auth.draw_token_family(uuid)",
+        "function auth.purge_refresh_tokens(integer)",
         "function auth.grant_refresh_token_role(name,text)",
     ]
     .into();

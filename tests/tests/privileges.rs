@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 3] = ["client", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 10] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 11] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -52,6 +52,11 @@ const FUNCTIONS: [(&str, &str, &[&str]); 10] = [
     (
         "draw_token_family(uuid)",
         "draw_token_family('00000000-0000-0000-0000-000000000000')",
+        &["operator"],
+    ),
+    (
+        "purge_refresh_tokens(integer)",
+        "purge_refresh_tokens()",
         &["operator"],
     ),
     (
@@ -705,9 +710,11 @@ fn the_settings_are_those_of_the_design() {
     assert_eq!(
         lines(&mut client, sql),
         [
+            "event_retention 7776000 s integer superuser 0",
             "idle_timeout 1296000 s integer superuser 0",
             "lost_response_interval 0 s integer superuser -1",
             "max_sessions_per_user 0 integer superuser 0",
+            "retention 2592000 s integer superuser 0",
             "reuse_action revoke_session enum superuser {revoke_session,reject}",
             "reuse_interval 10 s integer superuser 0",
             "rotation on bool superuser",

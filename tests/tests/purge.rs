@@ -224,6 +224,60 @@ fn what_others_hold_is_passed_over() {
     assert_eq!(purge(&mut client, 1000), 3);
 }
 
+/// The row lock of a session that has ended, as a foreign key of the application's takes it, too.
+#[test]
+fn a_session_that_is_referred_to_is_passed_over() {
+    let database = Database::create();
+    let (mut holder, mut client) = (database.connect(), database.connect());
+    let held = family(&mut client, "held", 1);
+    pass_time(&mut client, held[0].session(), "1 year");
+    client
+        .batch_execute("SET lock_timeout = '1 s'")
+        .expect("a setting");
+    let mut transaction = holder.transaction().expect("a transaction");
+    transaction
+        .batch_execute("SELECT FROM auth.sessions FOR KEY SHARE")
+        .expect("the lock is free");
+    assert_eq!(purge(&mut client, 1000), 0);
+    transaction.commit().expect("a commit");
+    assert_eq!(purge(&mut client, 1000), 3);
+}
+
+#[test]
+fn two_purges_share_the_work() {
+    let database = Database::create();
+    let (mut first, mut second) = (database.connect(), database.connect());
+    for _ in 0..20 {
+        let over = family(&mut first, "over", 1);
+        pass_time(&mut first, over[0].session(), "1 year");
+    }
+    second
+        .batch_execute("SET lock_timeout = '1 s'")
+        .expect("a setting");
+    let mut transaction = first.transaction().expect("a transaction");
+    assert_eq!(purge(&mut transaction, 30), 30);
+    let other = purge(&mut second, 1000);
+    assert!(other > 0, "there is more than the first has locked");
+    transaction.commit().expect("a commit");
+    assert_eq!(30 + other + purge(&mut second, 1000), 60);
+}
+
+/// The backend goes on where a batch stopped, that never happened.
+#[test]
+fn a_batch_that_was_rolled_back_is_purged_by_a_later_one() {
+    let database = Database::create();
+    let mut client = database.connect();
+    for _ in 0..10 {
+        let over = family(&mut client, "over", 0);
+        pass_time(&mut client, over[0].session(), "1 year");
+    }
+    let mut transaction = client.transaction().expect("a transaction");
+    assert_eq!(purge(&mut transaction, 10), 10);
+    transaction.rollback().expect("a rollback");
+    assert_eq!(count(&mut client, "sessions"), 10);
+    assert_eq!(purge(&mut client, 1000), 20);
+}
+
 #[test]
 fn nobody_waits_for_an_open_purge() {
     let database = Database::create();

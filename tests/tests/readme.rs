@@ -134,7 +134,7 @@ fn every_function_has_a_row_with_its_arguments_and_its_tier() {
     let rows = rows(&readme());
     let in_readme: BTreeSet<_> = rows.values().map(|(named, _)| named.clone()).collect();
     let functions = lines(&mut client, FUNCTIONS);
-    assert_eq!(functions.len(), 10);
+    assert_eq!(functions.len(), 11);
     for function in &functions {
         assert!(in_readme.contains(function), "{function} has no row");
     }
@@ -178,7 +178,7 @@ fn every_setting_has_a_row_with_its_default() {
             &[],
         )
         .expect("settings");
-    assert_eq!(settings.len(), 7);
+    assert_eq!(settings.len(), 9);
     let mut in_catalog = BTreeSet::new();
     for setting in &settings {
         let (name, default): (String, String) = (setting.get(0), setting.get(1));
