@@ -8,8 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 fn readme() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    fs::read_to_string(file).expect("a README")
+    page("README.md")
+}
+
+fn page(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    fs::read_to_string(file).expect("a page")
 }
 
 /// A fenced block of SQL, and the output that is shown directly after it.
@@ -66,13 +70,25 @@ fn the_quick_start_runs_as_it_stands_and_shows_what_it_says() {
         examples.iter().filter(|e| e.output.is_some()).count() >= 2,
         "and what comes of it"
     );
+    run(&examples);
+}
+
+#[test]
+fn what_a_dba_is_told_to_do_runs_as_it_stands() {
+    let examples = examples(&page("docs/operations.md"));
+    assert!(examples.len() > 8, "there is some SQL");
+    run(&examples);
+}
+
+/// Runs `examples` with psql, one after the other, in a database of their own.
+fn run(examples: &[Example]) {
     let cluster = Cluster::shared();
     let database = cluster.create_database();
     let mut script = String::new();
     for (at, example) in examples.iter().enumerate() {
         script += &format!("{}\n\\echo\n\\echo ==== {at}\n", example.sql);
     }
-    let file = cluster.folder().join("readme.sql");
+    let file = cluster.folder().join(format!("{database}.sql"));
     fs::write(&file, script).expect("a writable folder");
     fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("a file of ours");
     let file = file.to_str().expect("UTF-8");
