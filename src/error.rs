@@ -6,8 +6,9 @@
 
 use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode, spi};
+use pgrx::{PgSqlErrorCode, pg_sys, spi};
 use rand::rngs::SysError;
+use std::ffi::{CString, c_char, c_int};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -98,16 +99,36 @@ impl Error {
     }
 }
 
+// What pgrx keeps to itself: its own reports can't leave out the statement, which may hold the token.
+unsafe extern "C-unwind" {
+    fn errstart(level: c_int, domain: *const c_char) -> bool;
+    fn errcode(code: c_int) -> c_int;
+    fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+}
+
 /// Writes a reuse to the server's log, with the class of an invalid authorization: for those who watch
-/// logs. Never to the client, who may be the thief.
+/// logs. Never to the client, who may be the thief; and without the statement, which PostgreSQL adds to
+/// such a line by default and where the token stands that is not a bind parameter.
 pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
     let session = session.map_or_else(|| "none".into(), |id| id.hyphenated().to_string());
     let message = format!(
         "refresh token reuse detected: {}, session {session}, token id {token_id}",
         reuse.label()
     );
-    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
-    ErrorReport::new(code, message, "refresh_tokens").report(PgLogLevel::LOG_SERVER_ONLY);
+    let message = CString::new(message).expect("labels and ids have no NUL");
+    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION as c_int;
+    // SAFETY: the calls that ereport() makes, in its order, on the backend's one thread; strings end in
+    // NUL, the message is copied, and what errfinish keeps is static. Below ERROR it returns.
+    unsafe {
+        if errstart(pg_sys::LOG_SERVER_ONLY as c_int, c"refresh_tokens".as_ptr()) {
+            errcode(code);
+            errmsg_internal(c"%s".as_ptr(), message.as_ptr());
+            pg_sys::errhidestmt(true);
+            pg_sys::errhidecontext(true);
+            errfinish(c"error.rs".as_ptr(), 0, c"log_reuse".as_ptr());
+        }
+    }
 }
 
 impl From<Error> for ErrorReport {

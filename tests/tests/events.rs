@@ -342,4 +342,16 @@ fn each_reuse_is_a_line_of_the_log_without_the_token() {
     for grant in families.iter().flatten() {
         assert!(!log.contains(grant.token()) && !log.contains(&digest(grant.token())));
     }
+
+    // nor where it is no bind parameter: the line comes without the statement
+    let family = family(&mut client);
+    client
+        .simple_query(&format!(
+            "SELECT auth.rotate_refresh_token('{}')",
+            family[0].token()
+        ))
+        .expect("a verdict");
+    let log = fs::read_to_string(cluster.log()).expect("a log");
+    assert_eq!(log.matches("reuse detected").count(), 4);
+    assert!(!log.contains("STATEMENT") && !log.contains(family[0].token()));
 }
