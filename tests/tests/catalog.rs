@@ -125,6 +125,38 @@ fn sessions_has_the_columns_of_the_design() {
 }
 
 #[test]
+fn events_have_the_columns_of_the_design_and_outlive_what_they_tell_of() {
+    let database = Database::create();
+    let mut client = database.connect();
+    assert_eq!(
+        columns(&mut client, "auth.refresh_token_events"),
+        [
+            "id | bigint | not null | nextval('auth.refresh_token_events_id_seq'::regclass)",
+            "occurred_at | timestamp with time zone | not null | now()",
+            "event | text | not null",
+            "user_id | character varying(255) | null",
+            "session_id | uuid | null",
+            "token_id | bigint | null",
+            "reason | text | null",
+            "user_agent | text | null",
+            "ip | inet | null",
+        ]
+    );
+    assert_eq!(
+        constraints(&mut client, "auth.refresh_token_events"),
+        ["refresh_token_events_pkey | PRIMARY KEY (id)"]
+    );
+    assert_eq!(
+        indexes(&mut client, "auth.refresh_token_events"),
+        [
+            "CREATE INDEX refresh_token_events_occurred_at_idx ON auth.refresh_token_events USING btree (occurred_at)",
+            "CREATE UNIQUE INDEX refresh_token_events_pkey ON auth.refresh_token_events USING btree (id)",
+            "CREATE INDEX refresh_token_events_token_id_idx ON auth.refresh_token_events USING btree (token_id)",
+        ]
+    );
+}
+
+#[test]
 fn the_tables_have_no_trigger_of_ours_and_no_rule() {
     let database = Database::create();
     let mut client = database.connect();
@@ -278,8 +310,13 @@ fn the_types_have_the_labels_and_attributes_of_the_design_in_order() {
     );
 }
 
+/// The result of the functions that list sessions.
+const SESSIONS: &str = "TABLE(session_id uuid, created_at timestamp with time zone, refreshed_at timestamp with time zone, \
+         ip inet, user_agent text, tag text, client_id text, aal text, expires_at timestamp with time zone, \
+         session_expires_at timestamp with time zone, rotations bigint)";
+
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 11] = [
+const FUNCTIONS: [[&str; 4]; 16] = [
     [
         "draw_token_family",
         "session_id uuid",
@@ -298,6 +335,7 @@ const FUNCTIONS: [[&str; 4]; 11] = [
         "void",
         "volatile",
     ],
+    ["introspect_refresh_token", "token text", "jsonb", "stable"],
     ["is_session_live", "session_id uuid", "boolean", "stable"],
     [
         "issue_refresh_token",
@@ -309,12 +347,16 @@ const FUNCTIONS: [[&str; 4]; 11] = [
         "auth.refresh_token_grant",
         "volatile",
     ],
+    ["list_my_sessions", "", SESSIONS, "stable"],
+    ["list_sessions", "user_id text", SESSIONS, "stable"],
     [
         "purge_refresh_tokens",
         "batch_size integer DEFAULT 1000",
         "bigint",
         "volatile",
     ],
+    ["revoke_my_other_sessions", "", "bigint", "volatile"],
+    ["revoke_my_session", "session_id uuid", "bigint", "volatile"],
     ["revoke_refresh_token", "token text", "bigint", "volatile"],
     ["revoke_session", "session_id uuid", "bigint", "volatile"],
     ["revoke_token_family", "parent text", "bigint", "volatile"],
@@ -361,14 +403,16 @@ fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
         "SELECT concat_ws(' | ', proname, prosecdef, array_to_string(proconfig, ';'), proisstrict, proleakproof, prokind)
            FROM pg_proc WHERE {IS_MEMBER} ORDER BY proname"
     );
-    let expected = FUNCTIONS.map(|[name, ..]| {
+    let expected = FUNCTIONS.map(|[name, arguments, ..]| {
         // who grants does it with rights of his own; it touches no table
         let definer = if name == "grant_refresh_token_role" {
             "f"
         } else {
             "t"
         };
-        format!("{name} | {definer} | search_path=pg_catalog, pg_temp | f | f | f")
+        // a function without an argument has no NULL to answer
+        let strict = if arguments.is_empty() { "t" } else { "f" };
+        format!("{name} | {definer} | search_path=pg_catalog, pg_temp | {strict} | f | f")
     });
     assert_eq!(lines(&mut client, &sql), expected);
     // a worker of a parallel query can't write, nor has it the settings' placeholders of its leader
@@ -398,9 +442,12 @@ fn the_extension_owns_these_objects_and_no_other() {
     let database = Database::create();
     let mut client = database.connect();
     let mut expected: Vec<_> = [
+        "sequence auth.refresh_token_events_id_seq",
         "sequence auth.refresh_tokens_id_seq",
+        "table auth.refresh_token_events",
         "table auth.refresh_tokens",
         "table auth.sessions",
+        "view auth.my_sessions",
         "type auth.aal_level",
         "type auth.refresh_token_grant",
         "type auth.refresh_token_status",
@@ -411,9 +458,14 @@ fn the_extension_owns_these_objects_and_no_other() {
         "function auth.revoke_session(uuid)",
         "function auth.revoke_user_sessions(text,uuid)",
         "function auth.explain_refresh_token(text)",
+        "function auth.introspect_refresh_token(text)",
         "function auth.is_session_live(uuid)",
-        "function auth.draw_token_family(uuid)",
+        "function auth.list_my_sessions()",
+        "function auth.list_sessions(text)",
         "function auth.purge_refresh_tokens(integer)",
+        "function auth.revoke_my_other_sessions()",
+        "function auth.revoke_my_session(uuid)",
+        "function auth.draw_token_family(uuid)",
         "function auth.grant_refresh_token_role(name,text)",
     ]
     .into();
@@ -480,7 +532,7 @@ fn every_object_has_a_comment_but_the_columns_of_refresh_tokens() {
 }
 
 #[test]
-fn both_tables_have_row_level_security_without_a_policy() {
+fn the_tables_have_row_level_security_and_no_policy_shows_a_token() {
     let database = Database::create();
     let mut client = database.connect();
     let sql =
@@ -490,12 +542,17 @@ fn both_tables_have_row_level_security_without_a_policy() {
                 GROUP BY relname, relrowsecurity, relforcerowsecurity ORDER BY 1";
     assert_eq!(
         lines(&mut client, sql),
-        ["refresh_tokens t f 0", "sessions t f 0"]
+        [
+            // whoever is granted the events may read them
+            "refresh_token_events t f 1",
+            "refresh_tokens t f 0",
+            "sessions t f 0",
+        ]
     );
 }
 
 #[test]
-fn a_dump_takes_the_rows_of_both_tables_and_the_sequence() {
+fn a_dump_takes_the_rows_of_the_tables_and_the_sequences() {
     let database = Database::create();
     let mut client = database.connect();
     let sql = "SELECT format('%s \"%s\"', relation::regclass, condition)
@@ -504,6 +561,8 @@ fn a_dump_takes_the_rows_of_both_tables_and_the_sequence() {
     assert_eq!(
         lines(&mut client, sql),
         [
+            "auth.refresh_token_events \"\"",
+            "auth.refresh_token_events_id_seq \"\"",
             "auth.refresh_tokens \"\"",
             "auth.refresh_tokens_id_seq \"\"",
             "auth.sessions \"\"",

@@ -5,10 +5,10 @@ use refresh_tokens_tests::format::{digest, unknown_token};
 use refresh_tokens_tests::{Cluster, Database, contents, error_code, issue, pass_time, rotate};
 use uuid::Uuid;
 
-const TIERS: [&str; 3] = ["client", "server", "operator"];
+const TIERS: [&str; 4] = ["client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 11] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 16] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -43,6 +43,27 @@ const FUNCTIONS: [(&str, &str, &[&str]); 11] = [
         "is_session_live(uuid)",
         "is_session_live('00000000-0000-0000-0000-000000000000')",
         &["server"],
+    ),
+    (
+        "introspect_refresh_token(text)",
+        "introspect_refresh_token('pgrt_')",
+        &["server"],
+    ),
+    (
+        "list_sessions(text)",
+        "list_sessions('nobody')",
+        &["server"],
+    ),
+    ("list_my_sessions()", "list_my_sessions()", &["user"]),
+    (
+        "revoke_my_session(uuid)",
+        "revoke_my_session('00000000-0000-0000-0000-000000000000')",
+        &["user"],
+    ),
+    (
+        "revoke_my_other_sessions()",
+        "revoke_my_other_sessions()",
+        &["user"],
     ),
     (
         "explain_refresh_token(text)",
@@ -324,6 +345,35 @@ fn no_tier_reads_or_writes_a_table_or_the_sequence() {
 }
 
 #[test]
+fn operators_read_events_and_nobody_else_does_anything_with_them() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let issued = issue(&mut superuser, "alice");
+    superuser
+        .query_one("SELECT auth.revoke_session($1)", &[&issued.session()])
+        .expect("a count");
+    for tier in TIERS {
+        let mut client = database.connect_as(&role_of_tier(&database, tier));
+        let read = client.query("SELECT event FROM auth.refresh_token_events", &[]);
+        if tier == "operator" {
+            assert_eq!(read.expect("an operator may read").len(), 1);
+        } else {
+            assert_eq!(error_code(read), "42501", "{tier}");
+        }
+        for statement in [
+            "INSERT INTO auth.refresh_token_events (event) VALUES ('reuse_detected')",
+            "UPDATE auth.refresh_token_events SET event = 'issued'",
+            "DELETE FROM auth.refresh_token_events",
+            "TRUNCATE auth.refresh_token_events",
+            "SELECT nextval('auth.refresh_token_events_id_seq')",
+        ] {
+            let refused = error_code(client.batch_execute(statement));
+            assert_eq!(refused, "42501", "{tier}: {statement}");
+        }
+    }
+}
+
+#[test]
 fn row_level_security_hides_every_row_from_who_was_given_a_table_by_mistake() {
     let database = Database::create();
     let mut superuser = database.connect();
@@ -391,7 +441,8 @@ fn the_owner_may_be_a_role_that_is_no_superuser() {
         &mut superuser,
         &format!(
             "GRANT USAGE ON SCHEMA auth TO {owner};
-             ALTER TABLE auth.sessions OWNER TO {owner}; ALTER TABLE auth.refresh_tokens OWNER TO {owner}"
+             ALTER TABLE auth.sessions OWNER TO {owner}; ALTER TABLE auth.refresh_tokens OWNER TO {owner};
+             ALTER TABLE auth.refresh_token_events OWNER TO {owner}; ALTER VIEW auth.my_sessions OWNER TO {owner}"
         ),
     );
     for (function, ..) in FUNCTIONS {
@@ -537,6 +588,10 @@ fn a_caller_cannot_change_a_setting() {
         ("idle_timeout", "0"),
         ("session_lifetime", "0"),
         ("max_sessions_per_user", "0"),
+        ("events", "none"),
+        ("claims_setting", "'mine.claims'"),
+        ("retention", "1"),
+        ("event_retention", "1"),
     ] {
         for statement in [
             format!("SET refresh_tokens.{name} = {value}"),
@@ -710,7 +765,9 @@ fn the_settings_are_those_of_the_design() {
     assert_eq!(
         lines(&mut client, sql),
         [
+            "claims_setting request.jwt.claims string superuser",
             "event_retention 7776000 s integer superuser 0",
+            "events security enum superuser {none,security,all}",
             "idle_timeout 1296000 s integer superuser 0",
             "lost_response_interval 0 s integer superuser -1",
             "max_sessions_per_user 0 integer superuser 0",
@@ -793,6 +850,14 @@ fn live_a_life(superuser: &mut Client, client: &mut Client) {
             .get(0)
     };
     assert!(is_live(client));
+    let introspect = "SELECT auth.introspect_refresh_token($1)::pg_catalog.text";
+    let introspected = |client: &mut Client, token: &str| -> String {
+        (client.query_one(introspect, &[&token]).expect("an answer")).get(0)
+    };
+    assert!(introspected(client, &second).contains(r#""active": true"#));
+    assert_eq!(introspected(client, &first), r#"{"active": false}"#);
+    let listed = client.query("SELECT session_id FROM auth.list_sessions($1)", &[user]);
+    assert_eq!(listed.expect("a session").len(), 1);
     let drawn = client.query("SELECT auth.draw_token_family($1)", &[&session]);
     assert_eq!(drawn.expect("lines").len(), 2);
     let into = format!("issue_refresh_token($1, '{session}')");
@@ -878,7 +943,7 @@ fn what_a_hostile_role_creates_is_never_called() {
     }
 
     // every statement names what it means, so that the pinned search_path is the second lock
-    for (function, ..) in &FUNCTIONS[..9] {
+    for (function, ..) in &FUNCTIONS[..FUNCTIONS.len() - 1] {
         let unpin = format!("ALTER FUNCTION auth.{function} RESET search_path");
         execute(&mut superuser, &unpin);
     }
