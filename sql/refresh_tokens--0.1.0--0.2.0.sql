@@ -168,6 +168,8 @@ REVOKE ALL ON TABLE auth.refresh_token_events FROM PUBLIC;
 REVOKE ALL ON SEQUENCE auth.refresh_token_events_id_seq FROM PUBLIC;
 
 COMMENT ON TABLE auth.refresh_token_events IS 'Auth: Record of what happened to refresh tokens that somebody should look at.';
+COMMENT ON SEQUENCE auth.refresh_token_events_id_seq IS 'Auth: Ids of events.';
+COMMENT ON COLUMN auth.refresh_token_events.id IS 'The event, in the order of recording.';
 COMMENT ON COLUMN auth.refresh_token_events.occurred_at IS 'When it happened.';
 COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, session_evicted or client_mismatch; with refresh_tokens.events = all also issued, rotated and replayed.';
 COMMENT ON COLUMN auth.refresh_token_events.user_id IS 'Whose session it is.';
@@ -176,6 +178,10 @@ COMMENT ON COLUMN auth.refresh_token_events.token_id IS 'The id of the token tha
 COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For replayed: concurrent or lost_response.';
 COMMENT ON COLUMN auth.refresh_token_events.user_agent IS 'The user agent of whoever presented the token, if it was given.';
 COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of whoever presented the token, if it was given.';
+COMMENT ON CONSTRAINT refresh_token_events_pkey ON auth.refresh_token_events IS 'One row an event.';
+COMMENT ON INDEX auth.refresh_token_events_occurred_at_idx IS 'Finds the events of a time, and old ones.';
+COMMENT ON INDEX auth.refresh_token_events_token_id_idx IS 'Finds the last events of a token.';
+COMMENT ON POLICY refresh_token_events_read ON auth.refresh_token_events IS 'Whoever is granted the table may read it.';
 
 -- A user's own sessions, for a role that users act as through a gateway: the rows of the user whom the
 -- claims name, and no others. The function behind it looks at nothing but the claims.

@@ -315,8 +315,14 @@ const SESSIONS: &str = "TABLE(session_id uuid, created_at timestamp with time zo
          ip inet, user_agent text, tag text, client_id text, aal text, expires_at timestamp with time zone, \
          session_expires_at timestamp with time zone, rotations bigint)";
 
+/// The result of the function behind `auth.refresh_token_stats`.
+const STATS: &str = "TABLE(live_sessions bigint, live_tokens bigint, purgeable_tokens bigint, \
+         oldest_purgeable_seconds double precision, sessions_table_bytes bigint, sessions_index_bytes bigint, \
+         tokens_table_bytes bigint, tokens_index_bytes bigint, sessions_dead_rows bigint, tokens_dead_rows bigint, \
+         sessions_hot_update_ratio double precision)";
+
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 16] = [
+const FUNCTIONS: [[&str; 4]; 19] = [
     [
         "draw_token_family",
         "session_id uuid",
@@ -355,6 +361,14 @@ const FUNCTIONS: [[&str; 4]; 16] = [
         "bigint",
         "volatile",
     ],
+    [
+        "read_refresh_token_answers",
+        "",
+        "TABLE(status text, answers bigint, stats_reset timestamp with time zone)",
+        "volatile",
+    ],
+    ["read_refresh_token_stats", "", STATS, "stable"],
+    ["reset_refresh_token_stats", "", "void", "volatile"],
     ["revoke_my_other_sessions", "", "bigint", "volatile"],
     ["revoke_my_session", "session_id uuid", "bigint", "volatile"],
     ["revoke_refresh_token", "token text", "bigint", "volatile"],
@@ -389,10 +403,21 @@ fn the_functions_have_the_signatures_of_the_design() {
         "SELECT concat_ws(' | ', pronamespace::regnamespace, proname, pg_get_function_arguments(oid),
                           pg_get_function_result(oid),
                           CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END)
-           FROM pg_proc WHERE {IS_MEMBER} ORDER BY proname"
+           FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname"
     );
     let expected = FUNCTIONS.map(|function| format!("auth | {}", function.join(" | ")));
     assert_eq!(lines(&mut client, &sql), expected);
+}
+
+/// A procedure that commits can neither be SECURITY DEFINER nor pin the search_path.
+#[test]
+fn the_one_procedure_has_the_rights_of_its_caller() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sql = format!(
+        "SELECT concat_ws(' | ', oid::regprocedure, prosecdef, proconfig) FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'p'"
+    );
+    assert_eq!(lines(&mut client, &sql), ["auth.purge_all(integer) | f"]);
 }
 
 #[test]
@@ -401,7 +426,7 @@ fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
     let mut client = database.connect();
     let sql = format!(
         "SELECT concat_ws(' | ', proname, prosecdef, array_to_string(proconfig, ';'), proisstrict, proleakproof, prokind)
-           FROM pg_proc WHERE {IS_MEMBER} ORDER BY proname"
+           FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname"
     );
     let expected = FUNCTIONS.map(|[name, arguments, ..]| {
         // who grants does it with rights of his own; it touches no table
@@ -417,7 +442,7 @@ fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
     assert_eq!(lines(&mut client, &sql), expected);
     // a worker of a parallel query can't write, nor has it the settings' placeholders of its leader
     let sql = format!(
-        "SELECT DISTINCT proparallel::text FROM pg_proc WHERE {IS_MEMBER} AND provolatile = 'v'"
+        "SELECT DISTINCT proparallel::text FROM pg_proc WHERE {IS_MEMBER} AND provolatile = 'v' AND prokind = 'f'"
     );
     assert_eq!(lines(&mut client, &sql), ["u"]);
 }
@@ -448,6 +473,12 @@ fn the_extension_owns_these_objects_and_no_other() {
         "table auth.refresh_tokens",
         "table auth.sessions",
         "view auth.my_sessions",
+        "view auth.refresh_token_answers",
+        "view auth.refresh_token_stats",
+        "function auth.purge_all(integer)",
+        "function auth.read_refresh_token_answers()",
+        "function auth.read_refresh_token_stats()",
+        "function auth.reset_refresh_token_stats()",
         "type auth.aal_level",
         "type auth.refresh_token_grant",
         "type auth.refresh_token_status",

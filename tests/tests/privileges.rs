@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 4] = ["client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 16] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 19] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -78,6 +78,21 @@ const FUNCTIONS: [(&str, &str, &[&str]); 16] = [
     (
         "purge_refresh_tokens(integer)",
         "purge_refresh_tokens()",
+        &["operator"],
+    ),
+    (
+        "read_refresh_token_stats()",
+        "read_refresh_token_stats()",
+        &["operator"],
+    ),
+    (
+        "read_refresh_token_answers()",
+        "read_refresh_token_answers()",
+        &["operator"],
+    ),
+    (
+        "reset_refresh_token_stats()",
+        "reset_refresh_token_stats()",
         &["operator"],
     ),
     (
@@ -201,7 +216,8 @@ fn every_function_is_in_the_matrix() {
     let database = Database::create();
     let mut client = database.connect();
     let sql = format!(
-        "SELECT objid::regprocedure::text FROM pg_depend WHERE classid = 'pg_proc'::regclass AND {IS_MEMBER}"
+        "SELECT objid::regprocedure::text FROM pg_depend JOIN pg_proc ON pg_proc.oid = objid
+          WHERE classid = 'pg_proc'::regclass AND prokind = 'f' AND {IS_MEMBER}"
     );
     let mut found = lines(&mut client, &sql);
     found.sort_unstable();
@@ -771,6 +787,8 @@ fn the_settings_are_those_of_the_design() {
             "idle_timeout 1296000 s integer superuser 0",
             "lost_response_interval 0 s integer superuser -1",
             "max_sessions_per_user 0 integer superuser 0",
+            "purge_databases string sighup",
+            "purge_interval 0 s integer sighup 0",
             "retention 2592000 s integer superuser 0",
             "reuse_action revoke_session enum superuser {revoke_session,reject}",
             "reuse_interval 10 s integer superuser 0",

@@ -150,7 +150,7 @@ fn every_function_has_a_row_with_its_arguments_and_its_tier() {
     let rows = rows(&readme());
     let in_readme: BTreeSet<_> = rows.values().map(|(named, _)| named.clone()).collect();
     let functions = lines(&mut client, FUNCTIONS);
-    assert_eq!(functions.len(), 16);
+    assert_eq!(functions.len(), 20);
     for function in &functions {
         assert!(in_readme.contains(function), "{function} has no row");
     }
@@ -194,7 +194,7 @@ fn every_setting_has_a_row_with_its_default() {
             &[],
         )
         .expect("settings");
-    assert_eq!(settings.len(), 11);
+    assert_eq!(settings.len(), 13);
     let mut in_catalog = BTreeSet::new();
     for setting in &settings {
         let (name, default): (String, String) = (setting.get(0), setting.get(1));
