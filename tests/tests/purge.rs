@@ -333,7 +333,9 @@ fn no_table_is_read_as_a_whole() {
                now() - interval '1 d', now() - CASE WHEN n % 100 = 0 THEN interval '60 d' ELSE interval '1 d' END,
                ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid
           FROM generate_series(1, 20000) AS n, generate_series(1, 3) AS generation;
-        ANALYZE auth.sessions, auth.refresh_tokens";
+        INSERT INTO auth.refresh_token_events (occurred_at, event)
+        SELECT now() - n * interval '10 min', 'reuse_detected' FROM generate_series(1, 20000) AS n;
+        ANALYZE auth.sessions, auth.refresh_tokens, auth.refresh_token_events";
     let database = Database::create();
     let mut client = database.connect();
     client.batch_execute(FILL).expect("rows");
@@ -357,5 +359,80 @@ fn no_table_is_read_as_a_whole() {
     );
     drop(client);
     assert_eq!(scans(&database), before);
-    assert_eq!(count(&mut database.connect(), "sessions"), 19_800);
+    let client = &mut database.connect();
+    assert_eq!(count(client, "sessions"), 19_800);
+    assert_eq!(count(client, "refresh_token_events"), 90 * 24 * 6 - 1);
+}
+
+// ---- purge_all -----------------------------------------------------------------------------------
+
+/// `number` sessions that are over, of two rows each.
+fn over(client: &mut Client, number: usize) {
+    for _ in 0..number {
+        let over = family(client, "over", 0);
+        pass_time(client, over[0].session(), "1 year");
+    }
+}
+
+#[test]
+fn purge_all_commits_each_batch_and_says_how_far_it_is() {
+    let database = Database::create();
+    let mut client = database.connect();
+    over(&mut client, 20);
+    // Each batch leaves a trace of its transaction and of what pg_stat_activity shows meanwhile.
+    client
+        .batch_execute(
+            "CREATE TABLE trace (id bigint, name text);
+             CREATE FUNCTION trace() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO public.trace VALUES (txid_current(), current_setting('application_name')); RETURN NULL;
+             END $$;
+             CREATE TRIGGER trace AFTER DELETE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION trace();
+             SET application_name = 'mine'",
+        )
+        .expect("a superuser may");
+    let call = client.batch_execute("CALL auth.purge_all(10)");
+    call.expect("a purge");
+    let sql = "SELECT count(DISTINCT id), min(name), max(name), current_setting('application_name') FROM trace";
+    let row = client.query_one(sql, &[]).expect("a trace");
+    assert_eq!(row.get::<_, i64>(0), 4);
+    assert_eq!(row.get::<_, &str>(1), "purge_all: 0 rows");
+    assert_eq!(row.get::<_, &str>(2), "purge_all: 30 rows");
+    assert_eq!(row.get::<_, &str>(3), "mine");
+    assert_eq!(count(&mut client, "sessions"), 0);
+}
+
+/// It has the rights and the path of its caller.
+#[test]
+fn purge_all_calls_nothing_that_its_caller_planted() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    over(&mut superuser, 3);
+    let role = format!("{}_operator", database.name);
+    superuser
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN; SELECT auth.grant_refresh_token_role('{role}', 'operator');
+             CREATE SCHEMA planted;
+             CREATE FUNCTION planted.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS 'SELECT 1/0::text::int';
+             CREATE FUNCTION planted.plus(bigint, bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1/(($1 - $1)::int)';
+             CREATE OPERATOR planted.+ (FUNCTION = planted.plus, LEFTARG = bigint, RIGHTARG = bigint);
+             GRANT USAGE ON SCHEMA planted TO {role}"
+        ))
+        .expect("a superuser may");
+    let mut client = database.connect_as(&role);
+    client
+        .batch_execute("SET search_path = planted, pg_catalog")
+        .expect("a setting");
+    let call = client.batch_execute("CALL auth.purge_all(4)");
+    call.expect("a purge");
+    assert_eq!(count(&mut superuser, "sessions"), 0);
+    let bystander = format!("{}_bystander", database.name);
+    superuser
+        .batch_execute(&format!(
+            "CREATE ROLE {bystander} LOGIN; GRANT USAGE ON SCHEMA auth TO {bystander}"
+        ))
+        .expect("a superuser may");
+    let result = database
+        .connect_as(&bystander)
+        .batch_execute("CALL auth.purge_all()");
+    assert_eq!(error_code(result), "42501");
 }
