@@ -1,6 +1,6 @@
 # The work is done by scripts/; what they install and build lies in a cache folder outside of this one.
 
-.PHONY: help demo test test-matrix test-package lint install package setup
+.PHONY: help bench demo test test-matrix test-package lint install package setup
 
 help:
 	@echo "make demo        show a token's life on a throw-away PostgreSQL server"
@@ -9,10 +9,11 @@ help:
 	@echo "make lint        check format, lints, documentation, shell scripts and the installed SQL"
 	@echo "make package     build a Debian package in target/package/"
 	@echo "make test-package install, use and remove that package in a clean Debian 12 (as root)"
+	@echo "make bench       measure it against its peers on a throw-away PostgreSQL server (ARGS=--help: what can be chosen)"
 	@echo "make install     install the extension into this machine's PostgreSQL (or PG_CONFIG=...)"
 	@echo "make setup       only install what the others need"
 	@echo
 	@echo "All of them first install what is missing. PG=15 chooses the major version of PostgreSQL."
 
-demo test test-matrix test-package lint install package setup:
+bench demo test test-matrix test-package lint install package setup:
 	@scripts/$@

@@ -1,0 +1,100 @@
+//! Measures the extension against what people would use instead, each on an equally filled table of
+//! its own, on a throw-away cluster. Rounds of the contenders interleave: what disturbs the machine
+//! disturbs all of them, and only ratios inside one run are compared.
+
+mod chart;
+mod contender;
+mod fill;
+mod load;
+mod measure;
+mod report;
+mod server;
+mod statistics;
+
+use clap::{Parser, ValueEnum as _};
+use contender::Contender;
+use fill::Size;
+use refresh_tokens_tests::Cluster;
+use report::Report;
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Measures refresh_tokens against its peers.
+#[derive(Parser)]
+#[command(name = "make bench", about)]
+struct Options {
+    /// Who is measured
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::value_variants().to_vec())]
+    contenders: Vec<Contender>,
+    /// Tokens in the table of each
+    #[arg(long, default_value_t = 100_000)]
+    rows: usize,
+    /// Tokens of a session
+    #[arg(long, default_value_t = 10)]
+    family: usize,
+    /// Rounds, of which medians are taken
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of load in a round, for each contender and number of connections
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Numbers of connections
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16])]
+    connections: Vec<usize>,
+    /// Settings of synchronous_commit: off shows what the CPU does, on what users get
+    #[arg(long, value_delimiter = ',', default_values_t = ["off".to_owned(), "on".to_owned()])]
+    synchronous_commit: Vec<String>,
+    /// Refreshes per second over all connections (open loop) instead of as fast as answers come
+    #[arg(long)]
+    rate: Option<f64>,
+    /// The folder for results.json and the pictures
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+/// Durable, with room for the tables in memory and no checkpoint inside a round.
+const SERVER: [&str; 5] = [
+    "fsync = on",
+    "shared_buffers = '1GB'",
+    "max_wal_size = '8GB'",
+    "checkpoint_timeout = '1h'",
+    "jit = off",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let cluster = Cluster::start(&SERVER);
+    let mut report = Report::new(&options.out, &cluster, &options)?;
+    let size = Size::of(options.rows, options.family);
+
+    let mut targets = Vec::new();
+    for contender in &options.contenders {
+        report.progress(&format!("filling {}", contender.name()));
+        targets.push(load::Target::create(&cluster, *contender, size)?);
+    }
+    let plan = measure::Rounds {
+        rounds: options.rounds,
+        seconds: options.seconds,
+        rate: options.rate,
+    };
+    for setting in &options.synchronous_commit {
+        let runs = measure::throughput(
+            &mut targets,
+            &options.connections,
+            setting,
+            plan,
+            &mut report,
+        )?;
+        report.throughput(setting, &runs)?;
+    }
+    let costs = measure::costs(&mut targets, plan, &mut report)?;
+    report.costs(&costs)?;
+    if let Some(target) = targets
+        .iter_mut()
+        .find(|target| target.contender == Contender::Extension)
+    {
+        let refusals = measure::refusals(target, plan, &mut report)?;
+        report.refusals(&refusals)?;
+    }
+    report.finish()
+}

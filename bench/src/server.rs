@@ -1,0 +1,101 @@
+//! What the server says about itself.
+
+use postgres::{Client, Error};
+use std::fs;
+use std::time::Duration;
+
+/// CPU time that the process `pid` has used: user and system.
+///
+/// From /proc/PID/schedstat, which counts nanoseconds; where the kernel keeps none, from
+/// /proc/PID/stat, which counts ticks of 10 ms.
+///
+/// # Panics
+/// There is no such process, or no procfs.
+pub fn cpu_time(pid: i32) -> Duration {
+    let precise = fs::read_to_string(format!("/proc/{pid}/schedstat"))
+        .ok()
+        .and_then(|line| line.split(' ').next()?.parse().ok())
+        .filter(|&nanoseconds: &u64| nanoseconds > 0);
+    precise.map_or_else(|| ticks(pid), Duration::from_nanos)
+}
+
+fn ticks(pid: i32) -> Duration {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running backend");
+    // The name of the process, in parentheses, may hold anything.
+    let (_, fields) = line.rsplit_once(") ").expect("a process's name");
+    let ticks: u64 = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The process that serves `client`.
+///
+/// # Errors
+/// As the server raises them.
+pub fn backend(client: &mut Client) -> Result<i32, Error> {
+    Ok(client.query_one("SELECT pg_backend_pid()", &[])?.get(0))
+}
+
+/// Where the server's WAL ends.
+///
+/// # Errors
+/// As the server raises them.
+pub fn wal(client: &mut Client) -> Result<i64, Error> {
+    number(
+        client,
+        "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint",
+    )
+}
+
+/// Bytes of the tables and indexes of the schema `auth`.
+///
+/// # Errors
+/// As the server raises them.
+pub fn size(client: &mut Client) -> Result<i64, Error> {
+    number(
+        client,
+        "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
+          WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r'",
+    )
+}
+
+/// Buffers that the database's backends have asked for.
+///
+/// # Errors
+/// As the server raises them.
+pub fn buffers(client: &mut Client) -> Result<i64, Error> {
+    number(
+        client,
+        "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()",
+    )
+}
+
+/// The share of updates of `auth.sessions` that were HOT.
+///
+/// # Errors
+/// As the server raises them.
+pub fn hot_ratio(client: &mut Client) -> Result<f64, Error> {
+    let sql = "SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables
+                WHERE relid = 'auth.sessions'::regclass";
+    let ratio: Option<f64> = client.query_one(sql, &[])?.get(0);
+    Ok(ratio.unwrap_or(f64::NAN))
+}
+
+/// Changes settings of the server that need no restart.
+///
+/// # Errors
+/// As the server raises them.
+pub fn configure(client: &mut Client, settings: &[(&str, &str)]) -> Result<(), Error> {
+    for (name, value) in settings {
+        client.batch_execute(&format!("ALTER SYSTEM SET {name} = {value}"))?;
+    }
+    client.batch_execute("SELECT pg_reload_conf(); SELECT pg_sleep(0.2)")
+}
+
+fn number(client: &mut Client, sql: &str) -> Result<i64, Error> {
+    Ok(client.query_one(sql, &[])?.get(0))
+}
