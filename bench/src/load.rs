@@ -90,6 +90,11 @@ impl Target {
         self.config.connect(NoTls)
     }
 
+    /// What the clients hold.
+    pub fn held(&mut self) -> &mut [Held] {
+        &mut self.held
+    }
+
     /// Opens connections until there are `count`, and warms each up: plans are generic then.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 mod chart;
 mod contender;
 mod fill;
+mod growth;
 mod load;
 mod measure;
 mod report;
@@ -47,6 +48,15 @@ struct Options {
     /// Refreshes per second over all connections (open loop) instead of as fast as answers come
     #[arg(long)]
     rate: Option<f64>,
+    /// Sizes of the extension's table to compare, in tokens; 0 leaves it out, 10000000 takes long to fill
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
+    scale: Vec<usize>,
+    /// Lengths of a family to compare, in tokens
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 100_000])]
+    families: Vec<usize>,
+    /// Calls of one backend, after which its memory is looked at
+    #[arg(long, default_value_t = 100_000)]
+    calls: usize,
     /// The folder for results.json and the pictures
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -95,6 +105,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         let refusals = measure::refusals(target, plan, &mut report)?;
         report.refusals(&refusals)?;
+        let policy = growth::policy(target, plan, &mut report)?;
+        report.policy(&policy);
+        let memory = growth::memory(target, options.calls, &mut report)?;
+        report.memory(&memory);
     }
+    let families = growth::families(&cluster, &options.families, plan, &mut report)?;
+    report.families(&families)?;
+    let sizes: Vec<_> = options
+        .scale
+        .iter()
+        .copied()
+        .filter(|&rows| rows > 0)
+        .collect();
+    let scales = growth::scale(&cluster, &sizes, options.family, plan, &mut report)?;
+    report.scale(&scales)?;
     report.finish()
 }

@@ -90,7 +90,7 @@ pub struct Cost {
 }
 
 /// Refreshes of one connection between two readings of the WAL's end.
-const COUNT: usize = 2_000;
+const COUNT: usize = 1_000;
 
 /// WAL, buffers, growth and HOT updates of each contender, with autovacuum off.
 ///
@@ -188,7 +188,7 @@ pub struct Refusal {
 /// Functions that do nothing: the same signature, called the same way. One has the attributes that a
 /// function with its owner's rights needs.
 const NOTHING: &str = "
-    CREATE SCHEMA bench;
+    CREATE SCHEMA IF NOT EXISTS bench;
     CREATE FUNCTION bench.nothing(token text, client_id text DEFAULT NULL, user_agent text DEFAULT NULL, ip inet DEFAULT NULL)
     RETURNS auth.refresh_token_grant LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     CREATE FUNCTION bench.nothing_definer(token text, client_id text DEFAULT NULL, user_agent text DEFAULT NULL, ip inet DEFAULT NULL)

@@ -3,6 +3,7 @@
 use crate::Options;
 use crate::chart;
 use crate::contender::Contender;
+use crate::growth::{Family, Memory, Policy, Scale};
 use crate::measure::{Cost, Refusal, Run};
 use crate::statistics::Median;
 use refresh_tokens_tests::Cluster;
@@ -231,6 +232,118 @@ impl Report {
         }
         self.json.insert("malformed".to_owned(), rows.into());
         Ok(())
+    }
+
+    /// Reading through a policy.
+    pub fn policy(&mut self, policy: &Policy) {
+        self.title("is_session_live in a row level security policy, for each row");
+        let of = |values: &[f64]| Median::of(values.iter().copied());
+        let (with, without) = (of(&policy.with), of(&policy.without));
+        println!(
+            "CPU us per row of {}: {with} with the policy, {without} without",
+            policy.rows
+        );
+        let json = json!({
+            "rows": policy.rows,
+            "cpu_us_per_row": with.json(),
+            "cpu_us_per_row_without": without.json(),
+        });
+        self.json.insert("row_level_security".to_owned(), json);
+    }
+
+    /// A backend's memory.
+    pub fn memory(&mut self, memory: &[Memory]) {
+        self.title("Memory of one backend");
+        println!("{:<12}{:<22}memory contexts kB", "rotations", "private kB");
+        let mut rows = Vec::new();
+        for memory in memory {
+            println!(
+                "{:<12}{:<22}{}",
+                memory.calls,
+                memory.private / 1024,
+                memory.contexts / 1024
+            );
+            rows.push(json!({
+                "rotations": memory.calls,
+                "private_bytes": memory.private,
+                "memory_contexts_bytes": memory.contexts,
+            }));
+        }
+        self.json.insert("memory".to_owned(), rows.into());
+    }
+
+    /// Calls to families of several lengths.
+    ///
+    /// # Errors
+    /// A picture can't be written.
+    pub fn families(&mut self, families: &[Family]) -> Done {
+        self.title("Families of several lengths, CPU us per call");
+        println!("{:<12}{:<26}{:<26}revoke", "tokens", "rotate", "replay");
+        let mut rows = Vec::new();
+        let mut bars = Vec::new();
+        for family in families {
+            let of = |values: &[f64]| Median::of(values.iter().copied());
+            let (rotate, replay, revoke) =
+                (of(&family.rotate), of(&family.replay), of(&family.revoke));
+            println!("{:<12}{rotate:<26}{replay:<26}{revoke}", family.length);
+            rows.push(json!({
+                "family": family.length,
+                "rotate_cpu_us": rotate.json(),
+                "replay_cpu_us": replay.json(),
+                "revoke_cpu_us": revoke.json(),
+            }));
+            bars.extend(
+                [("rotate", rotate), ("replay", replay), ("revoke", revoke)]
+                    .map(|(call, cost)| (format!("{call}, {}", family.length), cost)),
+            );
+        }
+        self.json.insert("families".to_owned(), rows.into());
+        let (title, subtitle) = (
+            "Server CPU per call, microseconds",
+            "by length of the family",
+        );
+        self.chart("families", title, subtitle, &bars)
+    }
+
+    /// Rotations in tables of several sizes.
+    ///
+    /// # Errors
+    /// A picture can't be written.
+    pub fn scale(&mut self, scales: &[Scale]) -> Done {
+        let Some(smallest) = scales.first() else {
+            return Ok(());
+        };
+        self.title("Tables of several sizes, one connection, synchronous_commit off");
+        println!(
+            "{:<12}{:<8}{:<26}{:<24}rate / the first's",
+            "tokens", "MB", "per second", "CPU us"
+        );
+        let mut rows = Vec::new();
+        let mut bars = Vec::new();
+        for scale in scales {
+            let of = |values: &[f64]| Median::of(values.iter().copied());
+            let (rate, cpu) = (of(&scale.rate), of(&scale.cpu));
+            let ratio = ratios(scale.rate.iter().copied(), smallest.rate.iter().copied());
+            println!(
+                "{:<12}{:<8}{rate:<26}{cpu:<24}{ratio}",
+                scale.rows,
+                scale.bytes >> 20
+            );
+            rows.push(json!({
+                "rows": scale.rows,
+                "bytes": scale.bytes,
+                "refreshes_per_second": rate.json(),
+                "cpu_us": cpu.json(),
+                "rate_to_first": ratio.json(),
+            }));
+            bars.push((format!("{} tokens", scale.rows), cpu));
+        }
+        self.json.insert("scale".to_owned(), rows.into());
+        let (title, subtitle) = (
+            "Server CPU per rotation, microseconds",
+            "by size of the table",
+        );
+        self.chart("scale", title, subtitle, &bars)
     }
 
     /// Writes results.json.

@@ -32,6 +32,35 @@ fn ticks(pid: i32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Memory of the process `pid` that is its own, in bytes.
+///
+/// # Panics
+/// There is no such process, or no procfs.
+pub fn private_memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running backend");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .expect("a size");
+    let kilobytes: u64 = line
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
+    kilobytes * 1024
+}
+
+/// Bytes that the memory contexts of `client`'s backend have taken.
+///
+/// # Errors
+/// As the server raises them.
+pub fn memory_contexts(client: &mut Client) -> Result<i64, Error> {
+    number(
+        client,
+        "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts",
+    )
+}
+
 /// The process that serves `client`.
 ///
 /// # Errors
