@@ -193,28 +193,29 @@ REVOKE ALL ON TABLE auth.my_sessions FROM PUBLIC;
 
 COMMENT ON VIEW auth.my_sessions IS 'Auth: The live sessions of the user whom the claims of the access token name.';
 
--- Purges till nothing is due, a transaction for each batch, and says how far it is: in application_name, and
--- in a NOTICE at the end. Runs with the caller's rights: with SECURITY DEFINER or a SET of its own, a
--- procedure may not commit. So everything in it is qualified.
+-- Purges till nothing is due, a transaction for each batch, and says how far it is: in application_name while a
+-- batch is under way, and in a NOTICE at the end. Runs with the caller's rights and path: with SECURITY DEFINER or
+-- a SET of its own, a procedure may not commit. So everything in it is qualified.
 --
--- Takes how many rows a batch has at the most. Errors: those of auth.purge_refresh_tokens, and 2D000 inside
--- of a transaction block, after the first batch, which is rolled back then.
+-- Takes how many rows a batch has at the most. Errors: 2D000 inside of a transaction block and in a function, before
+-- anything is purged; those of auth.purge_refresh_tokens, and what was purged before stays so.
 CREATE PROCEDURE auth.purge_all(batch_size pg_catalog.int4 DEFAULT 1000)
 LANGUAGE plpgsql
 AS $body$
 DECLARE
-    application CONSTANT pg_catalog.text := pg_catalog.current_setting('application_name');
     batch pg_catalog.int8;
     total pg_catalog.int8 := 0;
 BEGIN
+    -- Fails here where it would fail after the first batch.
+    COMMIT;
     LOOP
+        -- Till the transaction ends, however it does.
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('purge_all: %s rows', total), true);
         batch := auth.purge_refresh_tokens(batch_size);
         total := total OPERATOR(pg_catalog.+) batch;
         COMMIT;
         EXIT WHEN batch OPERATOR(pg_catalog.<) batch_size;
-        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('purge_all: %s rows', total), false);
     END LOOP;
-    PERFORM pg_catalog.set_config('application_name', application, false);
     RAISE NOTICE 'purge_all: % rows deleted', total;
 END
 $body$;
