@@ -22,11 +22,8 @@ CREATE INDEX refresh_token_events_occurred_at_idx ON auth.refresh_token_events (
 -- the same event of the same token once a minute
 CREATE INDEX refresh_token_events_token_id_idx ON auth.refresh_token_events (token_id);
 
-ALTER TABLE auth.refresh_token_events ENABLE ROW LEVEL SECURITY;
-
--- Who may read the table reads all of it; whoever that is was granted it.
-CREATE POLICY refresh_token_events_read ON auth.refresh_token_events FOR SELECT USING (true);
-
+-- Without row level security: whoever is granted the table may read all of it, and pg_dump would write a policy
+-- that CREATE EXTENSION has made out once more.
 SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events', '');
 SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events_id_seq', '');
 
@@ -47,4 +44,3 @@ COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of whoever presen
 COMMENT ON CONSTRAINT refresh_token_events_pkey ON auth.refresh_token_events IS 'One row an event.';
 COMMENT ON INDEX auth.refresh_token_events_occurred_at_idx IS 'Finds the events of a time, and old ones.';
 COMMENT ON INDEX auth.refresh_token_events_token_id_idx IS 'Finds the last events of a token.';
-COMMENT ON POLICY refresh_token_events_read ON auth.refresh_token_events IS 'Whoever is granted the table may read it.';

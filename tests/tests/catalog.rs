@@ -575,7 +575,7 @@ fn the_tables_have_row_level_security_and_no_policy_shows_a_token() {
         lines(&mut client, sql),
         [
             // whoever is granted the events may read them
-            "refresh_token_events t f 1",
+            "refresh_token_events f f 0",
             "refresh_tokens t f 0",
             "sessions t f 0",
         ]

@@ -82,12 +82,14 @@ fn text(file: PathBuf) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Every row of both tables, the sequence's state, what belongs to the extension, and what is dumped
+/// Every row of the tables, the sequences' state, what belongs to the extension, and what is dumped
 /// of it.
 const STATE: &str = "
     SELECT 'session ' || s::text FROM auth.sessions s
     UNION ALL SELECT 'token ' || t::text FROM auth.refresh_tokens t
+    UNION ALL SELECT 'event ' || e::text FROM auth.refresh_token_events e
     UNION ALL SELECT format('sequence %s %s', last_value, is_called) FROM auth.refresh_tokens_id_seq
+    UNION ALL SELECT format('sequence of events %s %s', last_value, is_called) FROM auth.refresh_token_events_id_seq
     UNION ALL SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
                WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
                  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
