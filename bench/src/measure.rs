@@ -208,6 +208,9 @@ const CALLED: [(&str, &str); 3] = [
     ),
 ];
 
+/// Calls of one function in a row.
+const TURN: u32 = 50;
+
 /// How fast a malformed token is refused, beside functions that do nothing.
 ///
 /// # Errors
@@ -234,17 +237,24 @@ pub fn refusals(
     let garbage = format!("pgrt_{}", "a".repeat(63));
     for round in 0..=plan.rounds {
         report.progress(&format!("refusals: round {round} of {}", plan.rounds));
-        for (statement, refusal) in statements.iter().zip(&mut refusals) {
-            let (start, cpu) = (Instant::now(), server::cpu_time(pid));
-            let mut calls = 0.0;
-            while start.elapsed().as_secs_f64() < plan.seconds / 2.0 {
-                client.query_one(statement, &[&garbage])?;
-                calls += 1.0;
+        // In turns so short that what disturbs the machine disturbs all of them.
+        let mut spent = vec![(Duration::ZERO, Duration::ZERO, 0.0); statements.len()];
+        let start = Instant::now();
+        while start.elapsed().as_secs_f64() < plan.seconds {
+            for (statement, (time, cpu, calls)) in statements.iter().zip(&mut spent) {
+                let begin = (Instant::now(), server::cpu_time(pid));
+                for _ in 0..TURN {
+                    client.query_one(statement, &[&garbage])?;
+                }
+                *time += begin.0.elapsed();
+                *cpu += server::cpu_time(pid) - begin.1;
+                *calls += f64::from(TURN);
             }
-            // The first round warms up.
-            if round > 0 {
-                refusal.rate.push(calls / start.elapsed().as_secs_f64());
-                let cpu = server::cpu_time(pid) - cpu;
+        }
+        // The first round warms up.
+        if round > 0 {
+            for (refusal, (time, cpu, calls)) in refusals.iter_mut().zip(spent) {
+                refusal.rate.push(calls / time.as_secs_f64());
                 refusal.cpu.push(cpu.as_secs_f64() * 1e6 / calls);
             }
         }
