@@ -52,6 +52,10 @@ pub fn scale(
         targets.push(target);
     }
     quiet(&mut targets, true)?;
+    if let Some(target) = targets.first_mut() {
+        // What filling left to write would disturb the first rounds.
+        target.admin.batch_execute("CHECKPOINT")?;
+    }
     for round in 1..=plan.rounds {
         for (target, scale) in targets.iter_mut().zip(&mut scales) {
             report.progress(&format!("{} tokens: round {round}", scale.rows));
