@@ -17,6 +17,11 @@ impl Micros {
     pub const fn from_seconds(seconds: i32) -> Self {
         Self(seconds as i64 * 1_000_000)
     }
+
+    /// This length in seconds.
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
 }
 
 impl Timestamp {

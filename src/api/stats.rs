@@ -43,7 +43,9 @@ pub fn read_refresh_token_stats() -> Result<
         counts(0),
         counts(1),
         counts(2),
-        stats.oldest_purgeable_seconds,
+        stats
+            .oldest_purgeable
+            .map(|oldest| now.since(oldest).as_seconds()),
         counts(3),
         counts(4),
         counts(5),

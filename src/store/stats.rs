@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::plan::plan;
-use super::row::{column, required, timestamp_argument};
+use super::row::{column, required, timestamp, timestamp_argument};
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::retention::{self, Horizon};
@@ -24,8 +24,8 @@ plan!(
 pub struct Stats {
     /// Its first nine columns.
     pub counts: [i64; 9],
-    /// For how long the oldest token that purge may take has been revoked; none: there is none.
-    pub oldest_purgeable_seconds: Option<f64>,
+    /// When the oldest token that purge may take was revoked; none: there is none.
+    pub oldest_purgeable: Option<Timestamp>,
     /// How many of the updates of sessions were HOT; none: there was no update.
     pub hot_update_ratio: Option<f64>,
 }
@@ -51,7 +51,7 @@ impl Store<'_> {
         }
         Ok(Stats {
             counts,
-            oldest_purgeable_seconds: column(&row, 10)?,
+            oldest_purgeable: timestamp(&row, 10)?,
             hot_update_ratio: column(&row, 11)?,
         })
     }

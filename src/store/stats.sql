@@ -19,7 +19,7 @@ SELECT (SELECT pg_catalog.count(*) FROM live),
        pg_catalog.pg_indexes_size('auth.refresh_tokens'),
        pg_catalog.pg_stat_get_dead_tuples('auth.sessions'::pg_catalog.regclass),
        pg_catalog.pg_stat_get_dead_tuples('auth.refresh_tokens'::pg_catalog.regclass),
-       pg_catalog.date_part('epoch', $1 OPERATOR(pg_catalog.-) old.oldest),
+       old.oldest,
        pg_catalog.pg_stat_get_tuples_hot_updated('auth.sessions'::pg_catalog.regclass)::pg_catalog.float8
            OPERATOR(pg_catalog./)
            NULLIF(pg_catalog.pg_stat_get_tuples_updated('auth.sessions'::pg_catalog.regclass), 0)::pg_catalog.float8

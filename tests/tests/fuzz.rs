@@ -846,7 +846,7 @@ fn functions(client: &mut Client) -> Vec<Function> {
 fn settings(client: &mut Client) -> Vec<Setting> {
     const SQL: &str = "
         SELECT name, vartype, coalesce(boot_val, ''), coalesce(min_val, ''), coalesce(max_val, ''), coalesce(enumvals, '{}')
-          FROM pg_settings WHERE name LIKE 'refresh\\_tokens.%' ORDER BY name";
+          FROM pg_settings WHERE name LIKE 'refresh\\_tokens.%' AND context = 'superuser' ORDER BY name";
     let others: [(&str, &[&str]); 14] = [
         ("DateStyle", &["German", "SQL, DMY", "Postgres, YMD"]),
         ("TimeZone", &["UTC", "Asia/Kathmandu", "<+15>-15"]),

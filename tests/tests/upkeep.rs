@@ -226,6 +226,36 @@ fn the_worker_purges_the_named_databases_whatever_is_wrong_with_the_others() {
     assert!(!log.contains("PANIC") && !log.contains("panicked"));
 }
 
+/// The recipe of docs/operations.md, for every minute.
+#[test]
+fn pg_cron_purges_by_the_recipe() {
+    let cluster = Arc::new(Cluster::start(&["cron.database_name = 'test_0'"]));
+    let host = format!("cron.host = '{}'", cluster.socket().display());
+    cluster.configure(&["shared_preload_libraries = 'pg_cron'", &host]);
+    let database = Database::create_in(&cluster);
+    assert_eq!(database.name, "test_0");
+    fill(&mut database.connect(), 1500);
+    cluster.stop("fast");
+    cluster.boot();
+    let mut client = database.connect();
+    let recipe =
+        "SELECT cron.schedule('purge refresh tokens', '* * * * *', 'CALL auth.purge_all()')";
+    client
+        .batch_execute(&format!(
+            "CREATE EXTENSION pg_cron; {recipe}; SELECT pg_sleep(60 - extract(second FROM clock_timestamp()))"
+        ))
+        .expect("pg_cron is installed: run `make test`");
+    wait_until("it is purged", || rows(&mut database.connect()) == 0);
+    wait_until("it has succeeded", || {
+        let sql = "SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'";
+        client
+            .query_one(sql, &[])
+            .expect("a count")
+            .get::<_, i64>(0)
+            > 0
+    });
+}
+
 #[test]
 fn without_a_preload_there_is_no_worker() {
     let cluster = Arc::new(Cluster::start(&[
