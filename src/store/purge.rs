@@ -21,6 +21,7 @@ plan!(
         TIMESTAMPTZOID,
         TIMESTAMPTZOID,
         TIMESTAMPTZOID,
+        INT8OID,
         INT8OID
     ]
 );
@@ -53,6 +54,10 @@ thread_local! {
     /// leaves its traces in the index until a vacuum, and what stays as evidence lies there too: to begin
     /// with both again at each batch would make a purge of n rows cost n².
     static STOPPED_AT: Cell<Option<Timestamp>> = const { Cell::new(None) };
+
+    /// How many rows were deleted, of late, for each token that was due: a session that is over goes with
+    /// all its tokens.
+    static ROWS_PER_DUE: Cell<i64> = const { Cell::new(2) };
 }
 
 /// A batch under way.
@@ -61,9 +66,6 @@ struct Batch<'a> {
     horizon: &'a Horizon,
     /// How many rows may still be deleted.
     left: i64,
-    /// The tokens and sessions deleted so far, by which the rest of the batch is shared out.
-    tokens: i64,
-    sessions: i64,
 }
 
 impl Store<'_> {
@@ -73,8 +75,6 @@ impl Store<'_> {
             store: self,
             horizon,
             left: rows,
-            tokens: 0,
-            sessions: 0,
         };
         batch.old_tokens()?;
         batch.ended_sessions()?;
@@ -84,34 +84,50 @@ impl Store<'_> {
 }
 
 impl Batch<'_> {
-    /// All old tokens once, beginning where the last batch stopped.
+    /// All old tokens, beginning where the last batch stopped; in the end once from the beginning, so that
+    /// nothing is left behind.
     fn old_tokens(&mut self) -> Result<(), Error> {
-        let from = STOPPED_AT.take().unwrap_or(BEGINNING);
-        self.sweep(from, self.horizon.over)?;
-        if from > BEGINNING {
-            self.sweep(BEGINNING, from.min(self.horizon.over))?;
+        let mut from = STOPPED_AT.take().unwrap_or(BEGINNING);
+        loop {
+            let before = self.left;
+            let complete = self.sweep(from)? || self.left == before;
+            if self.left == 0 || (complete && from == BEGINNING) {
+                return Ok(());
+            }
+            from = BEGINNING;
         }
-        Ok(())
     }
 
-    /// The tokens last changed from `from` till before `till`, and the sessions that are left without one.
-    fn sweep(&mut self, mut from: Timestamp, till: Timestamp) -> Result<(), Error> {
+    /// The old tokens last changed at `from` or later, and the sessions that are left without one. Gives
+    /// whether no session was left with a part of its tokens.
+    fn sweep(&mut self, mut from: Timestamp) -> Result<bool, Error> {
+        let till = self.horizon.over;
+        let mut complete = true;
         while self.left > 0 && from < till {
-            let round = self.share();
+            let (look, limit) = self.share();
             let arguments = [
                 timestamp_argument(from),
                 timestamp_argument(till),
                 timestamp_argument(self.horizon.over),
                 timestamp_argument(self.horizon.created),
                 timestamp_argument(self.horizon.refreshed),
-                round.into(),
+                look.into(),
+                limit.into(),
             ];
+            let before = self.left;
             let row = PURGE_TOKENS.run(self.store.client, &arguments)?.first();
             let (due, last): (i64, _) = (required(&row, 1)?, timestamp(&row, 2)?);
-            let gone = self.tokens_gone(required(&row, 4)?);
-            self.emptied(&ids(&row, 3)?)?;
-            if due < round {
-                return Ok(());
+            let (ended, gone): (_, i64) = (ids(&row, 3)?, required(&row, 4)?);
+            self.left -= gone;
+            let whole = self.emptied(&ended)?;
+            complete &= whole;
+            ROWS_PER_DUE.set(match due {
+                0 => ROWS_PER_DUE.get(),
+                _ if whole => ((before - self.left) / due).max(1),
+                _ => ROWS_PER_DUE.get().saturating_mul(2),
+            });
+            if due < look {
+                return Ok(complete);
             }
             // Whole rounds of rows that others hold, and of one time, are passed over.
             let step = Micros((gone == 0 && last == Some(from)).into());
@@ -120,7 +136,7 @@ impl Batch<'_> {
         if self.left == 0 && from < till {
             STOPPED_AT.set(Some(from));
         }
-        Ok(())
+        Ok(complete)
     }
 
     /// Sessions that were ended by hand or by an earlier batch, and have no old token.
@@ -130,7 +146,7 @@ impl Batch<'_> {
             let arguments = [timestamp_argument(self.horizon.over), round.into()];
             let row = PURGE_ENDED.run(self.store.client, &arguments)?.first();
             let sessions = ids(&row, 1)?;
-            self.tokens_gone(required(&row, 2)?);
+            self.left -= required::<i64>(&row, 2)?;
             if sessions.is_empty() {
                 return Ok(());
             }
@@ -153,34 +169,28 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// How many tokens to delete next, so that the rest of the batch is about enough for their sessions.
-    fn share(&self) -> i64 {
-        let (of, all) = match self.tokens + self.sessions {
-            0 => (1, 2),
-            all => (self.tokens, all),
-        };
-        (self.left.min(MAX_ROUND) * of / all).max(1)
-    }
-
-    fn tokens_gone(&mut self, gone: i64) -> i64 {
-        self.tokens += gone;
-        self.left -= gone;
-        gone
+    /// How many due tokens to look at next, and how many tokens to delete at the most, so that the rest of
+    /// the batch is about enough for both the tokens and their sessions.
+    fn share(&self) -> (i64, i64) {
+        let round = self.left.min(MAX_ROUND);
+        let look = (round / ROWS_PER_DUE.get()).max(1);
+        (look, look.max(round - look))
     }
 
     /// Deletes those of the locked `sessions` that have no token left. Whichever are too many for the batch
-    /// get an end that is long past, if they had none, so that the next batch finds them by it.
-    fn emptied(&mut self, sessions: &[Uuid]) -> Result<(), Error> {
+    /// get an end that is long past, if they had none, so that the next batch finds them by it. Gives
+    /// whether all are gone.
+    fn emptied(&mut self, sessions: &[Uuid]) -> Result<bool, Error> {
         if sessions.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let arguments = [uuids_argument(sessions), self.left.into()];
         let row = PURGE_SESSIONS.run(self.store.client, &arguments)?.first();
         let gone: i64 = required(&row, 1)?;
-        self.sessions += gone;
         self.left -= gone;
         let end = self.horizon.over.plus(Micros(-1));
-        self.store.end_sessions(&ids(&row, 2)?, end).map(drop)
+        self.store.end_sessions(&ids(&row, 2)?, end)?;
+        Ok(usize::try_from(gone) == Ok(sessions.len()))
     }
 }
 

@@ -1,7 +1,7 @@
--- Deletes up to $6 tokens last changed from $1 till before $2, the oldest first: all tokens of sessions
--- that are over, and in sessions that go on those whose child is revoked too. So a live token and its
--- parent stay, whatever window a setting may open for the parent. Families without a session end with
--- their last token.
+-- Looks at the $6 oldest tokens that are due, of those last changed from $1 till before $2, and deletes up to $7 tokens:
+-- of sessions that are over all they have, whatever their age; and in sessions that go on those whose child is
+-- revoked too. So a live token and its parent stay, whatever window a setting may open for the parent. Families
+-- without a session end with their last token.
 --
 -- It waits for nobody. A session that is over is locked first; FOR UPDATE, which whoever takes the session's
 -- lock excludes, and whoever refers to it. Nobody who holds the lock of a session that goes on reads for
@@ -10,12 +10,14 @@
 --
 -- The row tells how many were due, when the last one was changed, the sessions locked, and how many
 -- tokens are gone.
--- $1 from  $2 till  $3 sessions ended before  $4 created before  $5 refreshed before  $6 how many
+-- $1 from  $2 till  $3 sessions ended before  $4 created before  $5 refreshed before  $6 how many due
+-- $7 how many to delete, not less than $6
 WITH due AS MATERIALIZED (
-    SELECT t.ctid AS place, t.updated_at, CASE WHEN s.is_over THEN t.session_id END AS ended
+    SELECT t.ctid AS place, t.updated_at, CASE WHEN s.is_over THEN s.place END AS ended
       FROM auth.refresh_tokens AS t
       LEFT JOIN LATERAL (
-           SELECT s.not_after OPERATOR(pg_catalog.<) $3
+           SELECT s.ctid AS place,
+                  s.not_after OPERATOR(pg_catalog.<) $3
                   OR s.created_at OPERATOR(pg_catalog.<) $4
                   OR COALESCE(s.refreshed_at, s.created_at) OPERATOR(pg_catalog.<) $5 AS is_over
              FROM auth.sessions AS s
@@ -37,7 +39,7 @@ WITH due AS MATERIALIZED (
 ), ended AS MATERIALIZED (
     SELECT s.id
       FROM auth.sessions AS s
-     WHERE s.id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT d.ended FROM due AS d))
+     WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT d.ended FROM due AS d))
        AND (s.not_after OPERATOR(pg_catalog.<) $3
             OR s.created_at OPERATOR(pg_catalog.<) $4
             OR COALESCE(s.refreshed_at, s.created_at) OPERATOR(pg_catalog.<) $5)
@@ -50,11 +52,12 @@ WITH due AS MATERIALIZED (
 ), gone AS (
     DELETE FROM auth.refresh_tokens AS t
      WHERE t.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-               SELECT d.place
-                 FROM due AS d
-                 JOIN ended AS e ON e.id OPERATOR(pg_catalog.=) d.ended
+               SELECT s.place FROM single AS s
                 UNION ALL
-               SELECT s.place FROM single AS s))
+               SELECT o.ctid
+                 FROM auth.refresh_tokens AS o
+                WHERE o.session_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT e.id FROM ended AS e))
+                LIMIT $7))
     RETURNING t.id
 )
 SELECT (SELECT pg_catalog.count(*) FROM due),
