@@ -397,9 +397,7 @@ fn a_call_is_at_most_four_statements_and_one_for_what_somebody_should_look_at() 
         let more = calls(&statements) - expected;
         assert_eq!(Ok(more), i64::try_from(recorded), "{name}: {statements:#?}");
         assert!(more <= 1);
-        let is_usual = ["rotated", "replayed", "login"]
-            .iter()
-            .any(|usual| name == *usual);
+        let is_usual = ["rotated", "replayed", "login"].contains(&name);
         assert!(more == 0 || !is_usual, "{name}: {statements:#?}");
     }
     assert_invariants(client);
