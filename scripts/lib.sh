@@ -37,6 +37,9 @@ else
     BOLD='' PLAIN=''
 fi
 
+# The version of the extension
+release() { sed -n '0,/^version = "\(.*\)"/s//\1/p' Cargo.toml; }
+
 say() { printf '%s==> %s%s\n' "$BOLD" "$*" "$PLAIN"; }
 
 fail() {

@@ -36,19 +36,14 @@ impl Horizon {
             Window::For(length) => retention.evidence.map(|kept| kept.max(length)),
             Window::Open => None,
         };
-        let over = before(now, kept);
+        let over = now.before(kept);
         Self {
             over,
-            created: before(over, policy.session_lifetime),
-            refreshed: before(over, policy.idle_timeout),
-            events: before(now, retention.events),
+            created: over.before(policy.session_lifetime),
+            refreshed: over.before(policy.idle_timeout),
+            events: now.before(retention.events),
         }
     }
-}
-
-/// The time `length` before `time`; `-infinity` if there is no limit.
-pub fn before(time: Timestamp, length: Option<Micros>) -> Timestamp {
-    length.map_or(Timestamp(i64::MIN), |length| time.plus(Micros(-length.0)))
 }
 
 #[cfg(test)]

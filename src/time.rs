@@ -41,6 +41,11 @@ impl Timestamp {
         }
     }
 
+    /// The time `limit` before this one; `-infinity`, before which nothing lies, if there is no limit.
+    pub fn before(self, limit: Option<Micros>) -> Self {
+        limit.map_or(Self(i64::MIN), |limit| self.plus(Micros(-limit.0)))
+    }
+
     /// How long before `self` the time `earlier` was.
     pub fn since(self, earlier: Self) -> Micros {
         Micros(self.0.saturating_sub(earlier.0))

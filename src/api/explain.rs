@@ -23,7 +23,6 @@ pub fn explain_refresh_token(token: Option<&str>) -> Result<Grant, ErrorReport> 
             store,
             token: &token,
             policy: &policy,
-            recorded: settings::recorded(),
         };
         presentation.explain()
     })?)

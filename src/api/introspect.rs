@@ -24,7 +24,6 @@ pub fn introspect_refresh_token(token: Option<&str>) -> Result<JsonB, ErrorRepor
             store,
             token: &token,
             policy: &policy,
-            recorded: settings::recorded(),
         };
         presentation.introspect()
     })?))

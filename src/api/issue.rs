@@ -1,4 +1,5 @@
 use super::argument::{self, AalLevel};
+use super::event::record;
 use crate::error::Error;
 use crate::event::Event;
 use crate::grant::{Grant, Status};
@@ -71,9 +72,13 @@ pub fn issue_refresh_token(
             Some(id) => issue_into(store, id, user_id, new, &policy),
             None => open_session(store, user_id, new, &policy),
         }?;
-        if let (true, Some(id)) = (settings::recorded().includes(Event::Issued), grant.token_id) {
-            store.record(Event::Issued, &[id], store::now(), &caller)?;
-        }
+        record(
+            store,
+            Event::Issued,
+            grant.token_id.as_slice(),
+            store::now(),
+            &caller,
+        )?;
         counters::count(grant.status);
         Ok(grant)
     })?)
@@ -125,10 +130,13 @@ fn make_room(
         let locked = store.lock_sessions(over)?;
         let now = store::now();
         let evicted = store.end_sessions(&locked, now)?;
-        let event = Event::SessionEvicted;
-        if settings::recorded().includes(event) {
-            store.record(event, &evicted, now, &Caller::default())?;
-        }
+        record(
+            store,
+            Event::SessionEvicted,
+            &evicted,
+            now,
+            &Caller::default(),
+        )?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Sessions in rows: a user's devices.
 
 use super::argument;
+use super::row::time;
 use crate::policy::Policy;
 use crate::store::{self, Device};
-use crate::time::Timestamp;
 use crate::{error::Error, settings};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -125,8 +125,4 @@ fn row(device: Device, policy: &Policy) -> Result<Row, Error> {
         session.session_expires_at(policy).and_then(time),
         device.rotations,
     ))
-}
-
-fn time(at: Timestamp) -> Option<TimestampWithTimeZone> {
-    TimestampWithTimeZone::try_from(at.0).ok()
 }

@@ -2,7 +2,7 @@
 //! of the access token name, which a gateway has verified (the setting `refresh_tokens.claims_setting`).
 
 use super::argument;
-use super::revoke::{end_user_sessions, told};
+use super::revoke::{end_session, end_user_sessions};
 use crate::error::Error;
 use crate::{settings, store};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -30,9 +30,7 @@ pub fn revoke_my_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorRep
         {
             return Ok(0);
         }
-        let locked = store.lock_sessions(&[id])?;
-        let revoked = store.end_sessions(&locked, store::now())?;
-        told(store, &revoked)
+        end_session(store, id)
     })?)
 }
 

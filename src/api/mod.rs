@@ -5,6 +5,7 @@
 //! takes them from PUBLIC.
 
 mod argument;
+mod event;
 mod present;
 mod row;
 

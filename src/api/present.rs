@@ -1,8 +1,9 @@
 //! A presented token: what the verdict means for the client.
 
+use super::event::record;
 use crate::digest::Digest;
 use crate::error::{self, Error};
-use crate::event::{Event, Recorded};
+use crate::event::Event;
 use crate::grant::{Grant, Status};
 use crate::introspection;
 use crate::policy::{Policy, ReuseAction};
@@ -21,7 +22,6 @@ pub(super) struct Presentation<'a> {
     pub(super) store: &'a Store<'a>,
     pub(super) token: &'a Token,
     pub(super) policy: &'a Policy,
-    pub(super) recorded: Recorded,
 }
 
 impl Presentation<'_> {
@@ -55,18 +55,27 @@ impl Presentation<'_> {
 
     /// The answer that [`Presentation::rotate`] would give to the right client, without the token.
     pub(super) fn explain(&self) -> Result<Grant, Error> {
-        let held = match self.store.look(&self.token.digest())? {
-            Claim::NotFound => return Ok(Grant::refused(Status::NotFound)),
-            Claim::Raced => return Err(Error::Contended),
-            Claim::Held(held) => held,
+        let Some((verdict, held)) = self.look()? else {
+            return Ok(Grant::refused(Status::NotFound));
         };
-        let client_id = held.facts.session.client_id.as_deref();
-        let verdict = verdict(&held.facts, client_id, self.policy, held.now);
         let grant = self.answer(verdict, &held)?;
         Ok(Grant {
             refresh_token: None,
             ..grant
         })
+    }
+
+    /// The verdict that the right client would get, and what it is about, without a lock. None: there is
+    /// no such token.
+    fn look(&self) -> Result<Option<(Verdict, Box<Held>)>, Error> {
+        let held = match self.store.look(&self.token.digest())? {
+            Claim::NotFound => return Ok(None),
+            Claim::Raced => return Err(Error::Contended),
+            Claim::Held(held) => held,
+        };
+        let client_id = held.facts.session.client_id.as_deref();
+        let verdict = verdict(&held.facts, client_id, self.policy, held.now);
+        Ok(Some((verdict, held)))
     }
 
     /// The answer to a verdict, where nothing is written.
@@ -179,10 +188,7 @@ impl Presentation<'_> {
         if let Event::ReuseDetected(reuse) = event {
             error::log_reuse(reuse, held.facts.session.id, presented);
         }
-        if self.recorded.includes(event) {
-            self.store.record(event, &[token], held.now, caller)?;
-        }
-        Ok(())
+        record(self.store, event, &[token], held.now, caller)
     }
 
     fn is_reuse_after_revocation(&self, held: &Held) -> Result<bool, Error> {
@@ -194,21 +200,10 @@ impl Presentation<'_> {
 
     /// The answer of introspection: only a live token is active.
     pub(super) fn introspect(&self) -> Result<Value, Error> {
-        let held = match self.store.look(&self.token.digest())? {
-            Claim::NotFound => return Ok(introspection::inactive()),
-            Claim::Raced => return Err(Error::Contended),
-            Claim::Held(held) => held,
+        let Some((Verdict::Rotate | Verdict::Keep, held)) = self.look()? else {
+            return Ok(introspection::inactive());
         };
         let session = &held.facts.session;
-        let verdict = verdict(
-            &held.facts,
-            session.client_id.as_deref(),
-            self.policy,
-            held.now,
-        );
-        if !matches!(verdict, Verdict::Rotate | Verdict::Keep) {
-            return Ok(introspection::inactive());
-        }
         let scopes = session.id.map_or(Ok(None), |id| self.store.scopes(id))?;
         Ok(introspection::active(
             session,

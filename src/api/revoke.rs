@@ -1,8 +1,8 @@
 use super::argument;
+use super::event::record;
 use super::present::{parse, stored_value};
 use crate::error::Error;
 use crate::event::Event;
-use crate::settings;
 use crate::store::{self, Caller, Store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -61,11 +61,14 @@ pub fn revoke_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorReport
     let Some(id) = argument::uuid(session_id) else {
         return Ok(0);
     };
-    Ok(store::write(|store| {
-        let locked = store.lock_sessions(&[id])?;
-        let revoked = store.end_sessions(&locked, store::now())?;
-        told(store, &revoked)
-    })?)
+    Ok(store::write(|store| end_session(store, id))?)
+}
+
+/// Ends the session `id`, and counts the tokens that were live till then.
+pub(super) fn end_session(store: &Store<'_>, id: Uuid) -> Result<i64, Error> {
+    let locked = store.lock_sessions(&[id])?;
+    let revoked = store.end_sessions(&locked, store::now())?;
+    told(store, &revoked)
 }
 
 /// Ends all sessions of a user: logout everywhere, or everywhere else.
@@ -101,10 +104,13 @@ pub(super) fn end_user_sessions(
 }
 
 /// Records that the families of the `revoked` tokens were revoked, and counts the tokens.
-pub(super) fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
-    let event = Event::FamilyRevoked;
-    if settings::recorded().includes(event) {
-        store.record(event, revoked, store::now(), &Caller::default())?;
-    }
+fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
+    record(
+        store,
+        Event::FamilyRevoked,
+        revoked,
+        store::now(),
+        &Caller::default(),
+    )?;
     Ok(revoked.len() as i64)
 }

@@ -41,7 +41,6 @@ pub fn rotate_refresh_token(
             store,
             token: &token,
             policy: &policy,
-            recorded: settings::recorded(),
         };
         presentation.rotate(client_id, &caller)
     })?;

@@ -1,9 +1,9 @@
-//! The answer as a row of `auth.refresh_token_grant`.
+//! Answers as rows: one of `auth.refresh_token_grant`, and what others are made of.
 
 use crate::grant::Grant;
 use crate::time::Timestamp;
 use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::datum::Datum;
+use pgrx::datum::{Datum, TimestampWithTimeZone};
 use pgrx::{IntoDatum, PgTupleDesc, pg_sys};
 use std::ffi::CString;
 use uuid::Uuid;
@@ -49,6 +49,11 @@ unsafe fn form_row(grant: &Grant, fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::D
         let tuple = pg_sys::heap_form_tuple(descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
         pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
     }
+}
+
+/// `at` as a column of a row that pgrx forms; none if it is no time that PostgreSQL has.
+pub(super) fn time(at: Timestamp) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(at.0).ok()
 }
 
 /// The columns after `status`, in the type's order.

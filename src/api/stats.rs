@@ -1,6 +1,6 @@
+use super::row::time;
 use crate::error::Error;
 use crate::retention::Horizon;
-use crate::time::Timestamp;
 use crate::{counters, settings, store};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -80,7 +80,7 @@ pub fn read_refresh_token_answers() -> Result<
     let Some((counts, since)) = counters::read() else {
         return Ok(TableIterator::new(Vec::new()));
     };
-    let since = time(since)?;
+    let since = time(since).ok_or(Error::UnexpectedNull)?;
     let rows: Vec<_> = counts
         .into_iter()
         .map(|(status, count)| (status.label().to_owned(), count.cast_signed(), since))
@@ -93,8 +93,4 @@ pub fn read_refresh_token_answers() -> Result<
 #[search_path(pg_catalog, pg_temp)]
 pub fn reset_refresh_token_stats() {
     counters::reset();
-}
-
-fn time(at: Timestamp) -> Result<TimestampWithTimeZone, Error> {
-    TimestampWithTimeZone::try_from(at.0).map_err(|_| Error::UnexpectedNull)
 }

@@ -1,7 +1,7 @@
 //! Families without a session: rows whose `session_id` is NULL, held together by `parent` alone.
 
 use super::plan::plan;
-use super::row::{column, numbers, required, timestamp, timestamp_argument, uuid, uuid_argument};
+use super::row::{column, required, timestamp, timestamp_argument, uuid, uuid_argument};
 use super::{Claim, Held, Store};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -85,7 +85,7 @@ impl Store<'_> {
     /// Revokes the live tokens of `chain` and gives their ids.
     pub fn revoke_chain(&self, chain: &Chain, at: Timestamp) -> Result<Vec<i64>, Error> {
         let arguments = [chain.ids().into(), timestamp_argument(at)];
-        numbers(&REVOKE_ROWS.run(self.client, &arguments)?.first(), 1)
+        required(&REVOKE_ROWS.run(self.client, &arguments)?.first(), 1)
     }
 }
 

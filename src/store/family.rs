@@ -1,7 +1,7 @@
 //! Families: found by a value of theirs, revoked, drawn.
 
 use super::plan::plan;
-use super::row::{column, required, timestamp, uuid_argument};
+use super::row::{column, required, timestamp, uuid_argument, uuid_array};
 use super::{Store, now};
 use crate::error::Error;
 use crate::family::Member;
@@ -22,12 +22,7 @@ impl Store<'_> {
         let mut revoked = Vec::new();
         for _ in 0..ATTEMPTS {
             let found = FAMILIES.run(self.client, &[value.into()])?.first();
-            let sessions = column::<Vec<Option<pgrx::Uuid>>>(&found, 1)?.unwrap_or_default();
-            let sessions: Vec<_> = sessions.into_iter().flatten().collect();
-            let sessions: Vec<_> = sessions
-                .iter()
-                .map(|id| Uuid::from_bytes(*id.as_bytes()))
-                .collect();
+            let sessions = uuid_array(&found, 1)?;
             if !sessions.is_empty() {
                 let locked = self.lock_sessions(&sessions)?;
                 revoked.extend(self.end_sessions(&locked, now())?);

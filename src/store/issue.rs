@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::grant::TokenRow;
 use crate::policy::Policy;
-use crate::time::{Micros, Timestamp};
+use crate::time::Timestamp;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::spi::SpiTupleTable;
@@ -121,15 +121,12 @@ impl Store<'_> {
         policy: &Policy,
         at: Timestamp,
     ) -> Result<Vec<Uuid>, Error> {
-        let since = |limit: Option<Micros>| {
-            limit.map_or(Timestamp(i64::MIN), |limit| at.plus(Micros(-limit.0)))
-        };
         let arguments = [
             user_id.into(),
             tag.into(),
             timestamp_argument(at),
-            timestamp_argument(since(policy.session_lifetime)),
-            timestamp_argument(since(policy.idle_timeout)),
+            timestamp_argument(at.before(policy.session_lifetime)),
+            timestamp_argument(at.before(policy.idle_timeout)),
         ];
         let visible = uuids(LIVE_SESSIONS.run(self.client, &arguments)?)?;
         if latest::is_hidden() && latest::count(&LIVE_SESSIONS, &arguments)? != visible.len() {

@@ -3,11 +3,10 @@
 use super::Store;
 use super::events::has_events;
 use super::plan::plan;
-use super::row::{column, required, timestamp, timestamp_argument, uuids_argument};
+use super::row::{required, timestamp, timestamp_argument, uuid_array, uuids_argument};
 use crate::error::Error;
 use crate::retention::Horizon;
 use crate::time::{Micros, Timestamp};
-use pgrx::spi::SpiTupleTable;
 use std::cell::Cell;
 use uuid::Uuid;
 
@@ -117,7 +116,7 @@ impl Batch<'_> {
             let before = self.left;
             let row = PURGE_TOKENS.run(self.store.client, &arguments)?.first();
             let (due, last): (i64, _) = (required(&row, 1)?, timestamp(&row, 2)?);
-            let (ended, gone): (_, i64) = (ids(&row, 3)?, required(&row, 4)?);
+            let (ended, gone): (_, i64) = (uuid_array(&row, 3)?, required(&row, 4)?);
             self.left -= gone;
             let whole = self.emptied(&ended)?;
             complete &= whole;
@@ -145,7 +144,7 @@ impl Batch<'_> {
             let round = self.left.min(MAX_ROUND);
             let arguments = [timestamp_argument(self.horizon.over), round.into()];
             let row = PURGE_ENDED.run(self.store.client, &arguments)?.first();
-            let sessions = ids(&row, 1)?;
+            let sessions = uuid_array(&row, 1)?;
             self.left -= required::<i64>(&row, 2)?;
             if sessions.is_empty() {
                 return Ok(());
@@ -189,14 +188,7 @@ impl Batch<'_> {
         let gone: i64 = required(&row, 1)?;
         self.left -= gone;
         let end = self.horizon.over.plus(Micros(-1));
-        self.store.end_sessions(&ids(&row, 2)?, end)?;
+        self.store.end_sessions(&uuid_array(&row, 2)?, end)?;
         Ok(usize::try_from(gone) == Ok(sessions.len()))
     }
-}
-
-/// An array of ids; none if it is NULL.
-fn ids(row: &SpiTupleTable<'_>, at: usize) -> Result<Vec<Uuid>, Error> {
-    let ids = column::<Vec<Option<pgrx::Uuid>>>(row, at)?.unwrap_or_default();
-    let ids = ids.into_iter().flatten();
-    Ok(ids.map(|id| Uuid::from_bytes(*id.as_bytes())).collect())
 }

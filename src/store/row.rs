@@ -23,14 +23,16 @@ pub(super) fn required<T: FromDatum + IntoDatum>(
     column(row, at)?.ok_or(Error::UnexpectedNull)
 }
 
-/// A column of type `bigint[]` without NULLs.
-pub(super) fn numbers(row: &SpiTupleTable<'_>, at: usize) -> Result<Vec<i64>, Error> {
-    required(row, at)
-}
-
 /// A `uuid` column.
 pub(super) fn uuid(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Uuid>, Error> {
     Ok(column::<pgrx::Uuid>(row, at)?.map(|id| Uuid::from_bytes(*id.as_bytes())))
+}
+
+/// A column of type `uuid[]`; none if it is NULL.
+pub(super) fn uuid_array(row: &SpiTupleTable<'_>, at: usize) -> Result<Vec<Uuid>, Error> {
+    let ids = column::<Vec<Option<pgrx::Uuid>>>(row, at)?.unwrap_or_default();
+    let ids = ids.into_iter().flatten();
+    Ok(ids.map(|id| Uuid::from_bytes(*id.as_bytes())).collect())
 }
 
 /// A `timestamptz` column.

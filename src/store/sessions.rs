@@ -2,7 +2,7 @@
 
 use super::plan::plan;
 use super::present::session;
-use super::row::{column, numbers, timestamp_argument, uuid, uuid_argument, uuids_argument};
+use super::row::{column, required, timestamp_argument, uuid, uuid_argument, uuids_argument};
 use super::{Store, now};
 use crate::error::Error;
 use crate::session::Session;
@@ -116,7 +116,7 @@ impl Store<'_> {
             return Ok(Vec::new());
         }
         let arguments = [uuids_argument(ids), timestamp_argument(at)];
-        numbers(&END_SESSIONS.run(self.client, &arguments)?.first(), 1)
+        required(&END_SESSIONS.run(self.client, &arguments)?.first(), 1)
     }
 }
 

@@ -5,7 +5,7 @@ use super::plan::plan;
 use super::row::{column, required, timestamp, timestamp_argument};
 use crate::error::Error;
 use crate::policy::Policy;
-use crate::retention::{self, Horizon};
+use crate::retention::Horizon;
 use crate::time::Timestamp;
 
 plan!(
@@ -40,8 +40,8 @@ impl Store<'_> {
     ) -> Result<Stats, Error> {
         let arguments = [
             timestamp_argument(now),
-            timestamp_argument(retention::before(now, policy.session_lifetime)),
-            timestamp_argument(retention::before(now, policy.idle_timeout)),
+            timestamp_argument(now.before(policy.session_lifetime)),
+            timestamp_argument(now.before(policy.idle_timeout)),
             timestamp_argument(horizon.over),
         ];
         let row = STATS.run(self.client, &arguments)?.first();

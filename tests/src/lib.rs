@@ -18,4 +18,4 @@ pub use race::{
     wait_for_replay, wait_until, waits,
 };
 pub use state::{contents, pass_time};
-pub use token::{Grant, call, error_code, explain, issue, rotate, rotate_as};
+pub use token::{Grant, call, error_code, explain, issue, revoke, rotate, rotate_as};

@@ -57,6 +57,16 @@ pub fn issue(client: &mut Client, user: &str) -> Grant {
     client.query_one(&sql, &[&user]).expect("a login").into()
 }
 
+/// Ends the session of `grant`, and gives how many tokens were live till then.
+///
+/// # Panics
+/// The call failed.
+pub fn revoke(client: &mut Client, grant: &Grant) -> i64 {
+    let sql = "SELECT auth.revoke_session($1)";
+    let row = client.query_one(sql, &[&grant.session()]);
+    row.expect("a logout").get(0)
+}
+
 /// Presents `token`.
 ///
 /// # Errors

@@ -3,7 +3,9 @@
 use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::{Client, GenericClient};
 use refresh_tokens_tests::format::digest;
-use refresh_tokens_tests::{Cluster, Database, Grant, call, issue, pass_time, rotate, rotate_as};
+use refresh_tokens_tests::{
+    Cluster, Database, Grant, call, issue, pass_time, revoke, rotate, rotate_as,
+};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +31,6 @@ fn family(client: &mut Client) -> [Grant; 3] {
     let third = rotate(client, second.token()).expect("a verdict");
     pass_time(client, first.session(), "1 hour");
     [first, second, third]
-}
-
-fn revoke(client: &mut Client, session: &Grant) {
-    client
-        .execute("SELECT auth.revoke_session($1)", &[&session.session()])
-        .expect("a logout");
 }
 
 #[test]

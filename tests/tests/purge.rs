@@ -4,7 +4,7 @@
 use postgres::{Client, GenericClient, IsolationLevel};
 use refresh_tokens_tests::{
     Database, Grant, assert_invariants, call, contents, error_code, in_transaction, issue,
-    pass_time, rotate,
+    pass_time, revoke, rotate,
 };
 
 fn purge(client: &mut impl GenericClient, batch_size: i32) -> i64 {
@@ -17,12 +17,6 @@ fn purge(client: &mut impl GenericClient, batch_size: i32) -> i64 {
 fn count(client: &mut impl GenericClient, table: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM auth.{table}");
     client.query_one(&sql, &[]).expect("a count").get(0)
-}
-
-fn revoke(client: &mut Client, session: &Grant) {
-    client
-        .execute("SELECT auth.revoke_session($1)", &[&session.session()])
-        .expect("a logout");
 }
 
 /// A session of `user` whose first token was swapped `rotations` times, and all its tokens.

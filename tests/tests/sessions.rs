@@ -3,7 +3,7 @@
 
 use postgres::Client;
 use refresh_tokens_tests::format::unknown_token;
-use refresh_tokens_tests::{Database, Grant, call, error_code, issue, pass_time, rotate};
+use refresh_tokens_tests::{Database, Grant, call, error_code, issue, pass_time, revoke, rotate};
 use uuid::Uuid;
 
 fn introspect(client: &mut Client, token: Option<&str>) -> String {
@@ -68,9 +68,7 @@ fn introspection_tells_nothing_of_what_is_not_live() {
     pass_time(&mut client, live.session(), "1 year");
     assert_eq!(introspect(&mut client, Some(live.token())), INACTIVE);
     let ended = issue(&mut client, "alice");
-    client
-        .execute("SELECT auth.revoke_session($1)", &[&ended.session()])
-        .expect("a logout");
+    revoke(&mut client, &ended);
     assert_eq!(introspect(&mut client, Some(ended.token())), INACTIVE);
 }
 
@@ -104,9 +102,7 @@ fn the_devices_of_a_user_are_listed_the_last_used_first() {
     let idle = issue(&mut client, "alice");
     issue(&mut client, "bob");
     let (ended, expired) = (issue(&mut client, "alice"), issue(&mut client, "alice"));
-    client
-        .execute("SELECT auth.revoke_session($1)", &[&ended.session()])
-        .expect("a logout");
+    revoke(&mut client, &ended);
     pass_time(&mut client, expired.session(), "16 days");
     for _ in 0..2 {
         let sql = "rotate_refresh_token((SELECT token FROM held), 'app', 'new', '192.0.2.2')";

@@ -8,7 +8,7 @@ use postgres::Client;
 use refresh_tokens_tests::format::{digest, unknown_token};
 use refresh_tokens_tests::{
     Cluster, Database, Grant, assert_invariants, call, contents, error_code, explain, issue,
-    pass_time, rotate,
+    pass_time, revoke, rotate,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -155,9 +155,7 @@ fn fill(client: &mut Client) -> Families {
     rotate(client, stolen.token()).expect("a verdict");
     pass_time(client, stolen.session(), "1 hour");
     let ended = issue(client, "dave");
-    client
-        .execute("SELECT auth.revoke_session($1)", &[&ended.session()])
-        .expect("a logout");
+    revoke(client, &ended);
     let expired = issue(client, "erin");
     pass_time(client, expired.session(), "1 year");
     let bound = call(
@@ -213,14 +211,7 @@ impl Families {
         for (token, status) in self.expected() {
             assert_eq!(rotate(client, token).expect("a verdict").status, status);
         }
-        let revoke = |client: &mut Client, function: &str, session: &Grant| -> i64 {
-            let sql = format!("SELECT auth.{function}");
-            client
-                .query_one(&sql, &[&session.session()])
-                .expect(function)
-                .get(0)
-        };
-        assert_eq!(revoke(client, "revoke_session($1)", &self.bound), 1);
+        assert_eq!(revoke(client, &self.bound), 1);
         let user = "SELECT auth.revoke_user_sessions('alice')";
         assert_eq!(client.query_one(user, &[]).expect(user).get::<_, i64>(0), 1);
         let drawn = client.query(

@@ -1,0 +1,21 @@
+//! Events, as far as the setting `refresh_tokens.events` asks for them.
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::settings;
+use crate::store::{Caller, Store};
+use crate::time::Timestamp;
+
+/// Records that `event` happened to `tokens` at the time `at`, if such events are recorded.
+pub(super) fn record(
+    store: &Store<'_>,
+    event: Event,
+    tokens: &[i64],
+    at: Timestamp,
+    caller: &Caller<'_>,
+) -> Result<(), Error> {
+    if settings::recorded().includes(event) {
+        store.record(event, tokens, at, caller)?;
+    }
+    Ok(())
+}
