@@ -43,7 +43,15 @@ AS $body$
 DECLARE
     client CONSTANT pg_catalog.text[] := ARRAY[
         'auth.rotate_refresh_token(text, text, text, inet)',
-        'auth.revoke_refresh_token(text)'];
+        'auth.revoke_refresh_token(text)',
+        pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 30)),
+        'auth.token(jsonb)',
+        'auth.revoke(text, text, text, text, text, text)',
+        'auth.revoke(jsonb)',
+        'auth.introspect(text, text, text, text, text, text)',
+        'auth.introspect(jsonb)',
+        'auth.jwks()',
+        'auth.check_session()'];
     server CONSTANT pg_catalog.text[] := client OPERATOR(pg_catalog.||) ARRAY[
         'auth.issue_refresh_token(text, uuid, uuid, text, text, auth.aal_level, text, timestamptz, text, inet)',
         'auth.revoke_token_family(text)',
@@ -51,12 +59,14 @@ DECLARE
         'auth.revoke_user_sessions(text, uuid)',
         'auth.is_session_live(uuid)',
         'auth.introspect_refresh_token(text)',
-        'auth.list_sessions(text)'];
+        'auth.list_sessions(text)',
+        'auth.sign_in_response(text, text, text, uuid, auth.aal_level, text, timestamptz)'];
     -- For a role whose claims a gateway has verified: with SQL of its own, it could set any.
     "user" CONSTANT pg_catalog.text[] := ARRAY[
         'auth.list_my_sessions()',
         'auth.revoke_my_session(uuid)',
-        'auth.revoke_my_other_sessions()'];
+        'auth.revoke_my_other_sessions()',
+        'auth.check_session()'];
     operator CONSTANT pg_catalog.text[] := ARRAY[
         'auth.explain_refresh_token(text)',
         'auth.draw_token_family(uuid)',

@@ -34,7 +34,7 @@ BEGIN
              WHERE t.typnamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
            ) AS o
      WHERE o.name OPERATOR(pg_catalog.=) ANY (
-               '{refresh_tokens,refresh_tokens_id_seq,sessions,refresh_token_events,refresh_token_events_id_seq,my_sessions,refresh_token_stats,refresh_token_answers,aal_level,refresh_token_status,refresh_token_grant}'::pg_catalog.name[])
+               '{refresh_tokens,refresh_tokens_id_seq,sessions,refresh_token_events,refresh_token_events_id_seq,my_sessions,refresh_token_stats,refresh_token_answers,signing_keys,aal_level,refresh_token_status,refresh_token_grant}'::pg_catalog.name[])
      ORDER BY o.place, o.name
      LIMIT 1;
     IF in_the_way IS NOT NULL THEN

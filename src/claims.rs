@@ -1,6 +1,6 @@
 //! The claims of an access token, as a gateway that has verified it hands them on.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// Who the claims say is calling.
@@ -15,14 +15,19 @@ pub struct Claims {
 impl Claims {
     /// Reads a JSON object. None: it is no such object, or names no user.
     pub fn parse(json: &str) -> Option<Self> {
-        let claims: Value = serde_json::from_str(json).ok()?;
+        let claims: Map<String, Value> = serde_json::from_str(json).ok()?;
         let user_id = claims.get("sub")?.as_str().filter(|sub| !sub.is_empty())?;
-        let session_id = claims.get("session_id").and_then(Value::as_str);
         Some(Self {
             user_id: user_id.to_owned(),
-            session_id: session_id.and_then(|id| Uuid::try_parse(id).ok()),
+            session_id: session_id(&claims),
         })
     }
+}
+
+/// The session that `claims` name.
+pub fn session_id(claims: &Map<String, Value>) -> Option<Uuid> {
+    let id = claims.get("session_id")?.as_str()?;
+    Uuid::try_parse(id).ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! reports. An error means that the contract of a function was broken, or could not be kept; nothing
 //! is changed then. No message holds a token, a key or a digest.
 
+use crate::signing::{MIN_SECRET_LEN, UnusableKey};
 use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, pg_sys, spi};
@@ -42,6 +43,29 @@ pub enum Error {
     /// Claims that name a user, and not the session to spare.
     #[error("the claims name no session")]
     NoSessionClaim,
+    /// An algorithm that no key can be made for.
+    #[error("alg must be HS256, ES256 or EdDSA")]
+    Alg,
+    /// A secret where none is needed, or one that is too short.
+    #[error("secret is for HS256 alone, and must have at least {MIN_SECRET_LEN} bytes")]
+    Secret,
+    /// An access token is to be signed, and no key is there.
+    #[error("there is no signing key")]
+    NoSigningKey,
+    /// A row of signing keys that this extension has not written.
+    #[error(transparent)]
+    UnusableKey(#[from] UnusableKey),
+    /// The setting names no such function.
+    #[error("refresh_tokens.access_token_hook names no function (jsonb) that returns jsonb")]
+    AccessTokenHook,
+    /// The hook answered with something that is no set of claims.
+    #[error("the function of refresh_tokens.access_token_hook must return a JSON object")]
+    Claims,
+    /// The setting names no such function.
+    #[error(
+        "refresh_tokens.client_authentication_hook names no function (text, text) that returns boolean"
+    )]
+    ClientAuthenticationHook,
     /// A call that writes, where nothing can be written.
     #[error("cannot change refresh tokens in a read-only transaction")]
     ReadOnly,
@@ -63,14 +87,22 @@ impl Error {
     fn code(&self) -> PgSqlErrorCode {
         match self {
             Self::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::Empty(_) | Self::NotAfterPast | Self::BatchSize | Self::NoSessionClaim => {
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            Self::Empty(_)
+            | Self::NotAfterPast
+            | Self::BatchSize
+            | Self::NoSessionClaim
+            | Self::Alg
+            | Self::Secret
+            | Self::Claims => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::AccessTokenHook | Self::ClientAuthenticationHook => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION
             }
             Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
             Self::SessionUnknown => PgSqlErrorCode::ERRCODE_FOREIGN_KEY_VIOLATION,
-            Self::SessionEnded | Self::SessionOfOtherClient => {
-                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            Self::SessionEnded
+            | Self::SessionOfOtherClient
+            | Self::NoSigningKey
+            | Self::UnusableKey(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::ReadOnly => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::Contended => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::Random(_) => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
@@ -84,6 +116,13 @@ impl Error {
             Self::BatchSize => Some("Leave batch_size out for batches of 1000 rows."),
             Self::NoSessionClaim => {
                 Some("The access token needs the claim session_id, with the id of its session.")
+            }
+            Self::NoSigningKey => Some("The owner has to call auth.rotate_signing_key()."),
+            Self::UnusableKey(_) => {
+                Some("Delete the row from auth.signing_keys and call auth.rotate_signing_key().")
+            }
+            Self::AccessTokenHook | Self::ClientAuthenticationHook => {
+                Some("Write the function's name with its schema.")
             }
             Self::SessionUnknown => Some("Leave session_id out to open a new session."),
             Self::SessionEnded => Some("The user has to log in again: leave session_id out."),

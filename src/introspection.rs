@@ -6,12 +6,17 @@ use crate::session::Session;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// Microseconds from 1970-01-01, the epoch of RFC 7662, to 2000-01-01, PostgreSQL's.
-const EPOCH: i64 = 946_684_800_000_000;
-
 /// What is said of a token that is not live, whatever the reason.
 pub fn inactive() -> Value {
     json!({ "active": false })
+}
+
+/// What is said of an access token that is good: its claims (RFC 7662, section 2.2).
+pub fn active_access_token(claims: Map<String, Value>) -> Value {
+    let mut answer = claims;
+    answer.insert("active".into(), true.into());
+    answer.insert("token_type".into(), "Bearer".into());
+    answer.into()
 }
 
 /// What is said of the live token `row` of `session`. What is not known is left out.
@@ -36,23 +41,7 @@ pub fn active(session: &Session, row: TokenRow, scopes: Option<&str>, policy: &P
     answer.into()
 }
 
-/// `at` in whole seconds since 1970; none if it is not finite.
+/// `at` as RFC 7662 counts; none if it is not finite.
 fn seconds(at: Option<Timestamp>) -> Option<Value> {
-    match at?.0 {
-        i64::MIN | i64::MAX => None,
-        finite => Some(finite.saturating_add(EPOCH).div_euclid(1_000_000).into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_from_1970() {
-        assert_eq!(seconds(Some(Timestamp(0))), Some(946_684_800.into()));
-        assert_eq!(seconds(Some(Timestamp(-EPOCH - 1))), Some((-1).into()));
-        assert_eq!(seconds(Some(Timestamp(i64::MAX))), None);
-        assert_eq!(seconds(None), None);
-    }
+    at?.unix_seconds().map(Value::from)
 }

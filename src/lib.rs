@@ -5,17 +5,22 @@
 //! locks the family and reads it, `verdict` decides, `store` writes, `api` answers.
 
 // ---- pure: what a token is, and what is to be done with one -------------------------------------
+mod access_token;
 mod claims;
 mod digest;
 mod event;
 mod family;
 mod grant;
+mod headers;
 mod introspection;
+mod oauth;
 mod policy;
 mod replay;
 mod retention;
+mod scope;
 mod secret;
 mod session;
+mod signing;
 mod time;
 mod token;
 mod verdict;
@@ -65,6 +70,15 @@ extension_sql_file!(
         purge_refresh_tokens,
         read_refresh_token_stats,
         read_refresh_token_answers,
+    ]
+);
+extension_sql_file!(
+    "../sql/postgrest.sql",
+    requires = [
+        jwks,
+        rotate_signing_key,
+        sign_in_response,
+        is_my_session_live,
     ]
 );
 extension_sql_file!("../sql/privileges.sql", finalize);

@@ -24,6 +24,9 @@ impl Micros {
     }
 }
 
+/// Seconds from 1970-01-01, where Unix counts from, to 2000-01-01.
+const UNIX_EPOCH: i64 = 946_684_800;
+
 impl Timestamp {
     const INFINITY: Self = Self(i64::MAX);
     /// The start of the year 294277: PostgreSQL's finite times end before it.
@@ -44,6 +47,14 @@ impl Timestamp {
     /// The time `limit` before this one; `-infinity`, before which nothing lies, if there is no limit.
     pub fn before(self, limit: Option<Micros>) -> Self {
         limit.map_or(Self(i64::MIN), |limit| self.plus(Micros(-limit.0)))
+    }
+
+    /// This time in whole seconds since 1970; none if it is not finite.
+    pub fn unix_seconds(self) -> Option<i64> {
+        match self.0 {
+            i64::MIN | i64::MAX => None,
+            finite => Some(finite.div_euclid(1_000_000) + UNIX_EPOCH),
+        }
     }
 
     /// How long before `self` the time `earlier` was.
@@ -69,6 +80,14 @@ mod tests {
         let last = Timestamp(Timestamp::END.0 - 1);
         assert_eq!(last.plus(Micros(0)), last);
         assert_eq!(last.plus(Micros(1)), Timestamp::INFINITY);
+    }
+
+    #[test]
+    fn unix_counts_from_1970() {
+        assert_eq!(Timestamp(0).unix_seconds(), Some(946_684_800));
+        assert_eq!(Timestamp(-1).unix_seconds(), Some(946_684_799));
+        assert_eq!(Timestamp(i64::MAX).unix_seconds(), None);
+        assert_eq!(Timestamp(i64::MIN).unix_seconds(), None);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use crate::time::Timestamp;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::{enum_helper, pg_sys};
+use std::ffi::CStr;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// What a `varchar(255)` holds, in characters.
 const MAX_CHARS: usize = 255;
@@ -59,16 +61,48 @@ pub(super) fn uuid(value: Option<pgrx::Uuid>) -> Option<Uuid> {
     value.map(|id| Uuid::from_bytes(*id.as_bytes()))
 }
 
+/// A time as the pure modules know it.
+pub(super) fn timestamp(value: Option<TimestampWithTimeZone>) -> Option<Timestamp> {
+    value.map(|at| Timestamp(at.into()))
+}
+
 /// A `not_after`: NULL, or later than `now`.
 pub(super) fn not_after(
     value: Option<TimestampWithTimeZone>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
-    let value = value.map(|at| Timestamp(at.into()));
+    let value = timestamp(value);
     if value.is_some_and(|at| at <= now) {
         return Err(Error::NotAfterPast);
     }
     Ok(value)
+}
+
+/// A `jsonb` as text. A value of pgrx's own type would be read on the way in, and what can't be read, as
+/// a number that is too large, would be an internal error.
+pub struct JsonText(Zeroizing<String>);
+
+impl JsonText {
+    /// The text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+pgrx::impl_sql_translatable!(JsonText, "pg_catalog.jsonb");
+
+// SAFETY: the argument is declared as `jsonb` above, so its datum is one's.
+unsafe impl<'fcx> ArgAbi<'fcx> for JsonText {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the output function of the datum's type reads it, and its answer is copied.
+        unsafe {
+            let datum = arg.unbox_arg_using_from_datum::<pg_sys::Datum>();
+            let datum = datum.expect("an argument that is NULL is not read");
+            let text = pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), datum);
+            let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
+            Self(Zeroizing::new(copy))
+        }
+    }
 }
 
 /// A value of the enum `auth.aal_level`, as its label.

@@ -63,25 +63,32 @@ pub fn issue_refresh_token(
         ip,
     };
     let policy = settings::policy();
+    let session_id = argument::uuid(session_id);
+    Ok(store::write(|store| {
+        issue(store, user_id, session_id, new, &policy)
+    })?)
+}
+
+/// Issues a token to `user_id`, into a new session or into `session_id`.
+pub(super) fn issue(
+    store: &Store<'_>,
+    user_id: &str,
+    session_id: Option<Uuid>,
+    new: NewSession<'_>,
+    policy: &Policy,
+) -> Result<Grant, Error> {
     let caller = Caller {
         user_agent: new.user_agent,
         ip: new.ip.clone(),
     };
-    Ok(store::write(|store| {
-        let grant = match argument::uuid(session_id) {
-            Some(id) => issue_into(store, id, user_id, new, &policy),
-            None => open_session(store, user_id, new, &policy),
-        }?;
-        record(
-            store,
-            Event::Issued,
-            grant.token_id.as_slice(),
-            store::now(),
-            &caller,
-        )?;
-        counters::count(grant.status);
-        Ok(grant)
-    })?)
+    let grant = match session_id {
+        Some(id) => issue_into(store, id, user_id, new, policy),
+        None => open_session(store, user_id, new, policy),
+    }?;
+    let tokens = grant.token_id.as_slice();
+    record(store, Event::Issued, tokens, store::now(), &caller)?;
+    counters::count(grant.status);
+    Ok(grant)
 }
 
 fn open_session(

@@ -4,7 +4,9 @@
 //! Functions that touch tables are SECURITY DEFINER with a pinned search_path; `sql/privileges.sql`
 //! takes them from PUBLIC.
 
+mod access;
 mod argument;
+mod endpoint;
 mod event;
 mod present;
 mod row;
@@ -12,13 +14,18 @@ mod row;
 mod explain;
 mod family;
 mod introspect;
+mod introspection;
 mod issue;
+mod keys;
 mod list;
 mod mine;
 mod purge;
+mod revocation;
 mod revoke;
 mod rotate;
 mod session;
+mod sign_in;
 mod stats;
+mod token;
 
 pub use purge::batch as purge_batch;

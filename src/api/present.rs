@@ -8,6 +8,7 @@ use crate::grant::{Grant, Status};
 use crate::introspection;
 use crate::policy::{Policy, ReuseAction};
 use crate::replay::{self, ReplayKey};
+use crate::scope;
 use crate::secret::random_uuid;
 use crate::store::{Caller, Claim, Held, Store};
 use crate::token::Token;
@@ -196,6 +197,21 @@ impl Presentation<'_> {
             may_be_reuse_after_revocation(&held.facts, self.policy, held.now)
                 && self.store.has_child(&self.token.digest())?,
         )
+    }
+
+    /// Whether `scope` asks for more than the session has, where `client_id` would be given a token.
+    /// What else there is to refuse is for [`Presentation::rotate`] to say.
+    pub(super) fn exceeds(&self, client_id: Option<&str>, scope: &str) -> Result<bool, Error> {
+        let Some((Verdict::Rotate | Verdict::Keep | Verdict::Replay(_), held)) = self.look()?
+        else {
+            return Ok(false);
+        };
+        let session = &held.facts.session;
+        if session.client_id.as_deref() != client_id {
+            return Ok(false);
+        }
+        let granted = session.id.map_or(Ok(None), |id| self.store.scopes(id))?;
+        Ok(!scope::is_within(scope, &granted.unwrap_or_default()))
     }
 
     /// The answer of introspection: only a live token is active.

@@ -104,7 +104,7 @@ pub(super) fn end_user_sessions(
 }
 
 /// Records that the families of the `revoked` tokens were revoked, and counts the tokens.
-fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
+pub(super) fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
     record(
         store,
         Event::FamilyRevoked,

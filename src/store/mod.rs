@@ -6,7 +6,9 @@
 mod chain;
 mod events;
 mod family;
+mod hook;
 mod issue;
+mod keys;
 mod latest;
 mod plan;
 mod present;

@@ -4,6 +4,7 @@ use super::plan::plan;
 use super::present::session;
 use super::row::{column, required, timestamp_argument, uuid, uuid_argument, uuids_argument};
 use super::{Store, now};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -29,6 +30,7 @@ plan!(
     "user_sessions.sql",
     [TEXTOID, TIMESTAMPTZOID]
 );
+plan!(CLIENT, stable, "client.sql", [TEXTOID]);
 plan!(SCOPES, stable, "scopes.sql", [UUIDOID]);
 plan!(SESSION, stable, "session.sql", [UUIDOID]);
 
@@ -56,6 +58,15 @@ impl Store<'_> {
             return Ok(None);
         }
         session(&row.first(), 1)
+    }
+
+    /// The client that the session of the token with `digest` is bound to.
+    pub fn client_of(&self, digest: &Digest) -> Result<Option<String>, Error> {
+        let row = CLIENT.run(self.client, &[digest.as_str().into()])?;
+        if row.is_empty() {
+            return Ok(None);
+        }
+        column(&row.first(), 1)
     }
 
     /// The scopes of the session `id`.

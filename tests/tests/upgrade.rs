@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-const RELEASED: [&str; 1] = ["0.1.0"];
+const RELEASED: [&str; 2] = ["0.1.0", "0.2.0"];
 const UPDATE: &str = "ALTER EXTENSION refresh_tokens UPDATE";
 
 /// A database where `version` of the extension is installed, with the library of today.

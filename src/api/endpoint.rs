@@ -1,0 +1,106 @@
+//! What the OAuth endpoints share: the request and the client as PostgREST hands them on, the answer.
+
+use super::argument::{self, JsonText};
+use crate::error::Error;
+use crate::headers::Headers;
+use crate::oauth::{Answer, Client, Refusal, Request};
+use crate::settings;
+use crate::store::{self, Caller, Store};
+use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
+use serde_json::Value;
+
+/// Why an endpoint has no success to tell of.
+pub(super) enum Stop {
+    /// The client is told; what the call did stays done.
+    Refused(Refusal),
+    /// The contract is broken; nothing is done.
+    Failed(Error),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// One HTTP request to an endpoint.
+pub(super) struct Call<'a> {
+    pub(super) store: &'a Store<'a>,
+    pub(super) request: &'a Request,
+    headers: &'a Headers,
+}
+
+/// Lets `endpoint` answer `request`, in a transaction that writes: a token has no business in the query
+/// string of a GET, which PostgREST would run read-only.
+pub(super) fn serve(
+    request: Result<Request, Refusal>,
+    endpoint: impl FnOnce(&Call<'_>) -> Result<Value, Stop>,
+) -> Result<JsonB, ErrorReport> {
+    let headers = settings::request_headers();
+    let answer = store::write(|store| {
+        let answer = request.map_err(Stop::Refused).and_then(|request| {
+            endpoint(&Call {
+                store,
+                request: &request,
+                headers: &headers,
+            })
+        });
+        match answer {
+            Ok(body) => Ok(Answer::ok(body)),
+            Err(Stop::Refused(refusal)) => Ok(refusal.into()),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    })?;
+    settings::respond(&answer);
+    Ok(JsonB(answer.body))
+}
+
+/// Reads a JSON body; NULL is none.
+pub(super) fn body(json: Option<JsonText>) -> Result<Request, Refusal> {
+    Request::parse(json.as_ref().map_or("", JsonText::as_str))
+}
+
+impl Call<'_> {
+    /// The client, which the application's hook has accepted if there is one. Without a hook every
+    /// client is a public one, which says who it is and proves nothing.
+    pub(super) fn client(&self) -> Result<Client, Stop> {
+        let client = self.request.client(self.headers)?;
+        if let (Some(hook), Some(id)) = (settings::client_authentication_hook(), &client.id) {
+            let secret = client.secret.as_ref().map(|secret| secret.as_str());
+            let store = self.store;
+            if !store.call_client_authentication_hook(&hook, id, secret)? {
+                return Err(Refusal::InvalidClient.into());
+            }
+        }
+        Ok(client)
+    }
+
+    /// Whether whoever calls has shown who it is: by a client's secret that the hook has accepted, or by
+    /// an access token that the gateway has verified.
+    pub(super) fn is_authorized(&self, client: &Client) -> bool {
+        let is_authenticated =
+            client.secret.is_some() && settings::client_authentication_hook().is_some();
+        is_authenticated || settings::claims().is_some()
+    }
+
+    /// Who calls, as far as it is recorded.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        caller(self.headers)
+    }
+}
+
+/// Who sent `headers`, as far as it is recorded.
+pub(super) fn caller(headers: &Headers) -> Caller<'_> {
+    let address = headers.client_address(settings::trusted_proxies());
+    Caller {
+        user_agent: argument::user_agent(headers.user_agent()),
+        ip: address.map(|address| pgrx::Inet(address.to_string())),
+    }
+}

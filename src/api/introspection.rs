@@ -1,0 +1,83 @@
+use super::argument::JsonText;
+use super::endpoint::{self, Call, Stop, serve};
+use super::present::{Presentation, parse};
+use crate::claims::session_id;
+use crate::error::Error;
+use crate::introspection::{active_access_token, inactive};
+use crate::oauth::{Refusal, Request};
+use crate::settings;
+use crate::store::{self, Store};
+use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use serde_json::Value;
+
+/// `auth.introspect` with named arguments: the introspection endpoint (RFC 7662), as PostgREST calls it
+/// for a form, and for a JSON body with no other keys.
+///
+/// Takes the parameters of the request; all may be NULL. Whoever asks must have shown who it is (RFC
+/// 7662, section 2.1): by a client's secret, as for `auth.token`, or by an access token with the claim
+/// `sub`, which PostgREST has verified. Otherwise somebody who found a token could try it out unseen.
+///
+/// Returns what `auth.introspect_refresh_token` does for a refresh token; for an access token that one
+/// of the signing keys has signed, `active`, `token_type` and its claims, as long as it has not expired
+/// and its session is live; else `{"active": false}`. Or `error` and `error_description`, as `auth.token`.
+///
+/// # Errors
+/// 25006 in a read-only transaction; 42883 for a hook that isn't there; what the hook raises.
+#[pg_extern(sql = false)]
+pub fn introspect_form(
+    token: Option<String>,
+    token_type_hint: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    client_assertion: Option<String>,
+) -> Result<JsonB, ErrorReport> {
+    drop(token_type_hint);
+    let request = Request {
+        token: token.map(Into::into),
+        client_id,
+        client_secret: client_secret.map(Into::into),
+        client_assertion: client_assertion.map(Into::into),
+        ..Request::default()
+    };
+    serve(Ok(request), introspect)
+}
+
+/// `auth.introspect` with one unnamed argument: as [`introspect_form`], for a JSON body with any keys.
+#[pg_extern(sql = false)]
+pub fn introspect_json(body: Option<JsonText>) -> Result<JsonB, ErrorReport> {
+    serve(endpoint::body(body), introspect)
+}
+
+fn introspect(call: &Call<'_>) -> Result<Value, Stop> {
+    let (text, store) = (call.request.token()?, call.store);
+    let client = call.client()?;
+    if !call.is_authorized(&client) {
+        return Err(Refusal::InvalidClient.into());
+    }
+    let Some(token) = parse(Some(text)) else {
+        return Ok(access_token(store, text)?);
+    };
+    let policy = settings::policy();
+    let presentation = Presentation {
+        store,
+        token: &token,
+        policy: &policy,
+    };
+    Ok(presentation.introspect()?)
+}
+
+fn access_token(store: &Store<'_>, text: &str) -> Result<Value, Error> {
+    let now = store::now();
+    let Some(claims) = store.signing_keys()?.verify(text, now) else {
+        return Ok(inactive());
+    };
+    if let Some(id) = session_id(&claims) {
+        let session = store.session(id)?;
+        if session.is_none_or(|session| session.expiry(&settings::policy(), now).is_some()) {
+            return Ok(inactive());
+        }
+    }
+    Ok(active_access_token(claims))
+}

@@ -1,0 +1,67 @@
+use super::argument::JsonText;
+use super::endpoint::{self, Call, Stop, serve};
+use super::present::parse;
+use super::revoke::told;
+use crate::oauth::{Refusal, Request};
+use crate::store;
+use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use serde_json::{Value, json};
+
+/// `auth.revoke` with named arguments: the revocation endpoint (RFC 7009), as PostgREST calls it for a
+/// form, and for a JSON body with no other keys.
+///
+/// Takes the parameters of the request; all may be NULL. The hint is not needed: a token shows what it
+/// is. The client may authenticate as for `auth.token`.
+///
+/// Returns `{}`, also for a token that is unknown or has ended (RFC 7009, section 2.2). Or `error` and
+/// `error_description`, as `auth.token` does: `invalid_grant` where the session belongs to another client,
+/// `unsupported_token_type` for an access token of ours, which ends with its session.
+///
+/// # Errors
+/// As `auth.revoke_refresh_token`; 42883 for a hook that isn't there; what the hook raises.
+#[pg_extern(sql = false)]
+pub fn revoke_form(
+    token: Option<String>,
+    token_type_hint: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    client_assertion: Option<String>,
+) -> Result<JsonB, ErrorReport> {
+    drop(token_type_hint);
+    let request = Request {
+        token: token.map(Into::into),
+        client_id,
+        client_secret: client_secret.map(Into::into),
+        client_assertion: client_assertion.map(Into::into),
+        ..Request::default()
+    };
+    serve(Ok(request), revoke)
+}
+
+/// `auth.revoke` with one unnamed argument: as [`revoke_form`], for a JSON body with any keys.
+#[pg_extern(sql = false)]
+pub fn revoke_json(body: Option<JsonText>) -> Result<JsonB, ErrorReport> {
+    serve(endpoint::body(body), revoke)
+}
+
+fn revoke(call: &Call<'_>) -> Result<Value, Stop> {
+    let (text, store) = (call.request.token()?, call.store);
+    let client = call.client()?;
+    let Some(token) = parse(Some(text)) else {
+        let is_ours = store.signing_keys()?.verify(text, store::now()).is_some();
+        return match is_ours {
+            true => Err(Refusal::UnsupportedTokenType.into()),
+            false => Ok(json!({})),
+        };
+    };
+    let digest = token.digest();
+    // A session that is bound to no client is ended by whoever holds its token.
+    let owner = store.client_of(&digest)?;
+    if owner.is_some() && owner != client.id {
+        return Err(Refusal::InvalidGrant.into());
+    }
+    told(store, &store.revoke_family(digest.as_str())?)?;
+    Ok(json!({}))
+}

@@ -1,0 +1,248 @@
+//! Signing access tokens: keys, JSON Web Tokens (RFC 7519) and JSON Web Key Sets (RFC 7517).
+//!
+//! How a token is encoded, signed and verified is the crate `jsonwebtoken`'s; which key signs and which
+//! still verify is decided here.
+
+use crate::secret::random;
+use crate::time::{Micros, Timestamp};
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use rand::rngs::SysError;
+use serde_json::{Map, Value};
+use std::fmt;
+use thiserror::Error;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// The longest life of an access token. So a key verifies for so long after another one has taken its
+/// place, whatever the settings were when a token was signed.
+pub const MAX_LIFETIME_SECONDS: i32 = 86_400;
+
+/// The least length of a secret for HS256 in bytes (RFC 7518, section 3.2).
+pub const MIN_SECRET_LEN: usize = 32;
+
+/// The header of a PKCS #8 document around a private key for P-256, without its public key (RFC 5958;
+/// RFC 5915, section 3).
+const P256_HEADER: [u8; 34] = [
+    0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+    0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x27, 0x30, 0x25, 0x02, 0x01,
+    0x01, 0x04,
+];
+
+/// The same for Ed25519 (RFC 8410, section 7).
+const ED25519_HEADER: [u8; 15] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+];
+
+/// How a key signs; the labels are those of RFC 7518 and RFC 8037.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alg {
+    /// HMAC with SHA-256: whoever verifies can sign.
+    Hs256,
+    /// ECDSA with P-256 and SHA-256.
+    Es256,
+    /// EdDSA with Ed25519.
+    EdDsa,
+}
+
+impl Alg {
+    /// Reads a label.
+    pub fn parse(label: &str) -> Option<Self> {
+        [Self::Hs256, Self::Es256, Self::EdDsa]
+            .into_iter()
+            .find(|alg| alg.label() == label)
+    }
+
+    /// The value of the column `alg`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Hs256 => Algorithm::HS256,
+            Self::Es256 => Algorithm::ES256,
+            Self::EdDsa => Algorithm::EdDSA,
+        }
+    }
+}
+
+/// A row of `auth.signing_keys`.
+#[derive(Clone)]
+pub struct SigningKey {
+    /// Its name in tokens and key sets.
+    pub kid: Uuid,
+    /// From when on it signs.
+    pub active_at: Timestamp,
+    alg: Alg,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+/// A key that can't be used: its row was written by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("unusable signing key")]
+pub struct UnusableKey;
+
+impl SigningKey {
+    /// A fresh key, which signs from `active_at` on.
+    ///
+    /// # Errors
+    /// The operating system gave no random bytes.
+    pub fn generate(kid: Uuid, alg: Alg, active_at: Timestamp) -> Result<Self, SysError> {
+        loop {
+            let key = Self::of(kid, alg, active_at, random::<32>()?.to_vec());
+            // One in 2^32 strings is no private key for P-256.
+            if key.public().is_ok() {
+                return Ok(key);
+            }
+        }
+    }
+
+    /// A key of `secret`, which must be as long as the algorithm asks for.
+    pub fn of(kid: Uuid, alg: Alg, active_at: Timestamp, secret: Vec<u8>) -> Self {
+        Self {
+            kid,
+            active_at,
+            alg,
+            secret: Zeroizing::new(secret),
+        }
+    }
+
+    /// The key of a row's columns.
+    ///
+    /// # Errors
+    /// They don't hold one.
+    pub fn from_columns(
+        kid: Uuid,
+        alg: &str,
+        active_at: Timestamp,
+        private_key: &str,
+    ) -> Result<Self, UnusableKey> {
+        let alg = Alg::parse(alg).ok_or(UnusableKey)?;
+        let secret = BASE64URL_NOPAD.decode(private_key.as_bytes());
+        let key = Self::of(kid, alg, active_at, secret.map_err(|_| UnusableKey)?);
+        if alg == Alg::Hs256 && key.secret.len() < MIN_SECRET_LEN {
+            return Err(UnusableKey);
+        }
+        Ok(key)
+    }
+
+    /// The value of the column `private_key`.
+    pub fn to_column(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64URL_NOPAD.encode(&self.secret))
+    }
+
+    /// The value of the column `alg`.
+    pub fn alg(&self) -> &'static str {
+        self.alg.label()
+    }
+
+    /// A signed token of `claims` (RFC 7519).
+    ///
+    /// # Errors
+    /// The key can't sign.
+    pub fn sign(&self, claims: &Map<String, Value>) -> Result<String, UnusableKey> {
+        let header = Header {
+            kid: Some(self.name()),
+            ..Header::new(self.alg.algorithm())
+        };
+        jsonwebtoken::encode(&header, claims, &self.encoding()).map_err(|_| UnusableKey)
+    }
+
+    fn name(&self) -> String {
+        self.kid.hyphenated().to_string()
+    }
+
+    fn encoding(&self) -> EncodingKey {
+        let der = |header: &[u8]| {
+            let len = [u8::try_from(self.secret.len()).unwrap_or(u8::MAX)];
+            Zeroizing::new([header, &len, &self.secret].concat())
+        };
+        match self.alg {
+            Alg::Hs256 => EncodingKey::from_secret(&self.secret),
+            Alg::Es256 => EncodingKey::from_ec_der(&der(&P256_HEADER)),
+            Alg::EdDsa => EncodingKey::from_ed_der(&der(&ED25519_HEADER)),
+        }
+    }
+
+    /// The key that verifies: the public one, but for HS256.
+    fn public(&self) -> Result<Jwk, UnusableKey> {
+        let mut jwk = Jwk::from_encoding_key(&self.encoding(), self.alg.algorithm())
+            .map_err(|_| UnusableKey)?;
+        jwk.common.key_id = Some(self.name());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(jwk)
+    }
+}
+
+/// Shows which key it is, and nothing of it: a key belongs in no log.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.kid)
+    }
+}
+
+/// All keys, the one that signs from the latest time on first.
+pub struct KeyRing(Vec<SigningKey>);
+
+impl KeyRing {
+    /// The keys of a table's rows, in any order.
+    pub fn new(mut keys: Vec<SigningKey>) -> Self {
+        keys.sort_by_key(|key| std::cmp::Reverse(key.active_at));
+        Self(keys)
+    }
+
+    /// The key that signs at `now`.
+    pub fn signing(&self, now: Timestamp) -> Option<&SigningKey> {
+        self.0.iter().find(|key| key.active_at <= now)
+    }
+
+    /// The keys that may still have to verify a token, or may have to soon.
+    pub fn verifying(&self, now: Timestamp) -> impl Iterator<Item = &SigningKey> {
+        let overlap = Micros::from_seconds(MAX_LIFETIME_SECONDS);
+        let successors = [None]
+            .into_iter()
+            .chain(self.0.iter().map(|key| Some(key.active_at)));
+        let is_needed = move |replaced: Option<Timestamp>| {
+            replaced.is_none_or(|replaced| now < replaced.plus(overlap))
+        };
+        self.0
+            .iter()
+            .zip(successors)
+            .filter_map(move |(key, replaced)| is_needed(replaced).then_some(key))
+    }
+
+    /// The public keys (RFC 7517, section 5). A secret for HS256 is none.
+    ///
+    /// # Errors
+    /// A row holds no key.
+    pub fn public_set(&self, now: Timestamp) -> Result<Value, UnusableKey> {
+        let public = self.verifying(now).filter(|key| key.alg != Alg::Hs256);
+        let keys: Vec<_> = public.map(SigningKey::public).collect::<Result<_, _>>()?;
+        Ok(serde_json::json!({ "keys": keys }))
+    }
+
+    /// The claims of `token`, if one of these keys has signed it and it has not expired.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
+        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+        let key = self.verifying(now).find(|key| key.name() == kid)?;
+        let public = DecodingKey::from_jwk(&key.public().ok()?).ok()?;
+        // The algorithm is the key's, never what the token says (RFC 8725, section 3.1). The time is the
+        // call's one time.
+        let mut validation = Validation::new(key.alg.algorithm());
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let claims = jsonwebtoken::decode::<Map<String, Value>>(token, &public, &validation);
+        let claims = claims.ok()?.claims;
+        let expiry = claims.get("exp")?.as_i64()?;
+        (now.unix_seconds()? < expiry).then_some(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests;

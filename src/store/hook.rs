@@ -1,0 +1,116 @@
+//! Functions of the application that a setting names.
+//!
+//! A hook runs with the rights of its owner, never with those of this extension's owner: whoever may
+//! replace the function could otherwise do anything. Which function it is, is looked up at each call.
+
+use super::Store;
+use super::plan::plan;
+use super::row::required;
+use crate::error::Error;
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+use pgrx::pg_sys::BuiltinOid;
+
+plan!(FIND_HOOK, fresh, "find_hook.sql", [TEXTOID, OIDOID]);
+
+impl Store<'_> {
+    /// What the hook `name` makes of `claims`: both are JSON.
+    ///
+    /// # Errors
+    /// 42883: there is no such function; what the function raises.
+    pub fn call_access_token_hook(
+        &self,
+        name: &str,
+        claims: &str,
+    ) -> Result<Option<String>, Error> {
+        let hook = self.hook(name, "(jsonb)", BuiltinOid::JSONBOID)?;
+        let hook = hook.ok_or(Error::AccessTokenHook)?;
+        hook.call(
+            self,
+            "($1::pg_catalog.jsonb)::pg_catalog.text",
+            &[claims.into()],
+        )
+    }
+
+    /// Whether the hook `name` accepts a client.
+    ///
+    /// # Errors
+    /// As [`Store::call_access_token_hook`].
+    pub fn call_client_authentication_hook(
+        &self,
+        name: &str,
+        client_id: &str,
+        client_secret: Option<&str>,
+    ) -> Result<bool, Error> {
+        let hook = self.hook(name, "(text, text)", BuiltinOid::BOOLOID)?;
+        let hook = hook.ok_or(Error::ClientAuthenticationHook)?;
+        let arguments = [client_id.into(), client_secret.into()];
+        let answer = hook.call(self, "($1, $2)::pg_catalog.text", &arguments)?;
+        Ok(answer.as_deref() == Some("true"))
+    }
+
+    fn hook(&self, name: &str, arguments: &str, result: BuiltinOid) -> Result<Option<Hook>, Error> {
+        let signature = format!("{name}{arguments}");
+        let arguments = [signature.as_str().into(), result.oid().into()];
+        let row = FIND_HOOK.run(self.client, &arguments)?;
+        if row.is_empty() {
+            return Ok(None);
+        }
+        let row = row.first();
+        Ok(Some(Hook {
+            name: required(&row, 1)?,
+            owner: required(&row, 2)?,
+        }))
+    }
+}
+
+/// A function, by its qualified name, and its owner.
+struct Hook {
+    name: String,
+    owner: pg_sys::Oid,
+}
+
+impl Hook {
+    /// Calls it; `call` is what follows its name.
+    fn call(
+        &self,
+        store: &Store<'_>,
+        call: &str,
+        arguments: &[DatumWithOid<'_>],
+    ) -> Result<Option<String>, Error> {
+        let _owner = ActingAs::switch(self.owner);
+        let sql = format!("SELECT {}{call}", self.name);
+        let answer = store.client.select(&sql, Some(1), arguments)?;
+        Ok(answer.first().get_one()?)
+    }
+}
+
+/// As long as it lives, the current user is another one, who can't become a third.
+struct ActingAs {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+impl ActingAs {
+    fn switch(user: pg_sys::Oid) -> Self {
+        let mut before = Self {
+            user: pg_sys::InvalidOid,
+            context: 0,
+        };
+        // SAFETY: both are saved, and put back by `drop` or, where an ERROR ends the transaction or
+        // a subtransaction, by PostgreSQL.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
+            let context = before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+            pg_sys::SetUserIdAndSecContext(user, context);
+        }
+        before
+    }
+}
+
+impl Drop for ActingAs {
+    fn drop(&mut self) {
+        // SAFETY: puts back what was there.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+    }
+}
