@@ -108,7 +108,7 @@ AS 'MODULE_PATHNAME', 'introspect_json_wrapper';
 -- A token without the claim session_id, and a request without a token, pass. Takes nothing. Error PGRST, which
 -- PostgREST answers with status 401 and the challenge of RFC 6750, section 3.1.
 CREATE FUNCTION auth.check_session() RETURNS pg_catalog.void
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STRICT STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN

@@ -321,8 +321,29 @@ const STATS: &str = "TABLE(live_sessions bigint, live_tokens bigint, purgeable_t
          tokens_table_bytes bigint, tokens_index_bytes bigint, sessions_dead_rows bigint, tokens_dead_rows bigint, \
          sessions_hot_update_ratio double precision)";
 
+/// The parameters of `auth.token`: those that it uses, and those that a client may send and it ignores.
+const TOKEN_PARAMETERS: &str = "grant_type text DEFAULT NULL::text, refresh_token text DEFAULT NULL::text, client_id text DEFAULT NULL::text, \
+     scope text DEFAULT NULL::text, client_secret text DEFAULT NULL::text, \
+     client_assertion text DEFAULT NULL::text, client_assertion_type text DEFAULT NULL::text, \
+     resource text DEFAULT NULL::text, audience text DEFAULT NULL::text, redirect_uri text DEFAULT NULL::text, \
+     code text DEFAULT NULL::text, code_verifier text DEFAULT NULL::text, username text DEFAULT NULL::text, \
+     password text DEFAULT NULL::text, assertion text DEFAULT NULL::text, device_code text DEFAULT NULL::text, \
+     subject_token text DEFAULT NULL::text, subject_token_type text DEFAULT NULL::text, \
+     actor_token text DEFAULT NULL::text, actor_token_type text DEFAULT NULL::text, \
+     requested_token_type text DEFAULT NULL::text, authorization_details text DEFAULT NULL::text, \
+     claim_token text DEFAULT NULL::text, claim_token_format text DEFAULT NULL::text, pct text DEFAULT NULL::text, \
+     rpt text DEFAULT NULL::text, ticket text DEFAULT NULL::text, req_cnf text DEFAULT NULL::text, \
+     auth_req_id text DEFAULT NULL::text, \"pre-authorized_code\" text DEFAULT NULL::text, \
+     tx_code text DEFAULT NULL::text";
+
+/// The parameters of `auth.revoke` and `auth.introspect`.
+const REVOKE_PARAMETERS: &str = "token text DEFAULT NULL::text, token_type_hint text DEFAULT NULL::text, client_id text DEFAULT NULL::text, \
+     client_secret text DEFAULT NULL::text, client_assertion text DEFAULT NULL::text, \
+     client_assertion_type text DEFAULT NULL::text";
+
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 19] = [
+const FUNCTIONS: [[&str; 4]; 30] = [
+    ["check_session", "", "void", "stable"],
     [
         "draw_token_family",
         "session_id uuid",
@@ -341,7 +362,10 @@ const FUNCTIONS: [[&str; 4]; 19] = [
         "void",
         "volatile",
     ],
+    ["introspect", REVOKE_PARAMETERS, "jsonb", "volatile"],
+    ["introspect", "jsonb", "jsonb", "volatile"],
     ["introspect_refresh_token", "token text", "jsonb", "stable"],
+    ["is_my_session_live", "", "boolean", "stable"],
     ["is_session_live", "session_id uuid", "boolean", "stable"],
     [
         "issue_refresh_token",
@@ -353,6 +377,7 @@ const FUNCTIONS: [[&str; 4]; 19] = [
         "auth.refresh_token_grant",
         "volatile",
     ],
+    ["jwks", "", "jsonb", "stable"],
     ["list_my_sessions", "", SESSIONS, "stable"],
     ["list_sessions", "user_id text", SESSIONS, "stable"],
     [
@@ -369,6 +394,8 @@ const FUNCTIONS: [[&str; 4]; 19] = [
     ],
     ["read_refresh_token_stats", "", STATS, "stable"],
     ["reset_refresh_token_stats", "", "void", "volatile"],
+    ["revoke", REVOKE_PARAMETERS, "jsonb", "volatile"],
+    ["revoke", "jsonb", "jsonb", "volatile"],
     ["revoke_my_other_sessions", "", "bigint", "volatile"],
     ["revoke_my_session", "session_id uuid", "bigint", "volatile"],
     ["revoke_refresh_token", "token text", "bigint", "volatile"],
@@ -387,6 +414,20 @@ const FUNCTIONS: [[&str; 4]; 19] = [
         "auth.refresh_token_grant",
         "volatile",
     ],
+    [
+        "rotate_signing_key",
+        "alg text DEFAULT 'ES256'::text, active_at timestamp with time zone DEFAULT NULL::timestamp with time zone, secret text DEFAULT NULL::text",
+        "uuid",
+        "volatile",
+    ],
+    [
+        "sign_in_response",
+        "user_id text, client_id text DEFAULT NULL::text, scope text DEFAULT NULL::text, instance_id uuid DEFAULT NULL::uuid, aal auth.aal_level DEFAULT NULL::auth.aal_level, tag text DEFAULT NULL::text, not_after timestamp with time zone DEFAULT NULL::timestamp with time zone",
+        "jsonb",
+        "volatile",
+    ],
+    ["token", TOKEN_PARAMETERS, "jsonb", "volatile"],
+    ["token", "jsonb", "jsonb", "volatile"],
 ];
 
 /// A condition on `pg_proc`: a function of the extension.
@@ -403,7 +444,7 @@ fn the_functions_have_the_signatures_of_the_design() {
         "SELECT concat_ws(' | ', pronamespace::regnamespace, proname, pg_get_function_arguments(oid),
                           pg_get_function_result(oid),
                           CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END)
-           FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname"
+           FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname, oid"
     );
     let expected = FUNCTIONS.map(|function| format!("auth | {}", function.join(" | ")));
     assert_eq!(lines(&mut client, &sql), expected);
@@ -426,7 +467,7 @@ fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
     let mut client = database.connect();
     let sql = format!(
         "SELECT concat_ws(' | ', proname, prosecdef, array_to_string(proconfig, ';'), proisstrict, proleakproof, prokind)
-           FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname"
+           FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname, oid"
     );
     let expected = FUNCTIONS.map(|[name, arguments, ..]| {
         // who grants does it with rights of his own; it touches no table
@@ -498,6 +539,18 @@ fn the_extension_owns_these_objects_and_no_other() {
         "function auth.revoke_my_session(uuid)",
         "function auth.draw_token_family(uuid)",
         "function auth.grant_refresh_token_role(name,text)",
+        "table auth.signing_keys",
+        "function auth.check_session()",
+        "function auth.introspect(jsonb)",
+        "function auth.introspect(text,text,text,text,text,text)",
+        "function auth.is_my_session_live()",
+        "function auth.jwks()",
+        "function auth.revoke(jsonb)",
+        "function auth.revoke(text,text,text,text,text,text)",
+        "function auth.rotate_signing_key(text,timestamp with time zone,text)",
+        "function auth.sign_in_response(text,text,text,uuid,auth.aal_level,text,timestamp with time zone)",
+        "function auth.token(jsonb)",
+        "function auth.token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
     ]
     .into();
     expected.sort_unstable();
@@ -578,6 +631,7 @@ fn the_tables_have_row_level_security_and_no_policy_shows_a_token() {
             "refresh_token_events f f 0",
             "refresh_tokens t f 0",
             "sessions t f 0",
+            "signing_keys t f 0",
         ]
     );
 }

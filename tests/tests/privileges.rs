@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 4] = ["client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 19] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 30] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -94,6 +94,49 @@ const FUNCTIONS: [(&str, &str, &[&str]); 19] = [
         "reset_refresh_token_stats()",
         "reset_refresh_token_stats()",
         &["operator"],
+    ),
+    (
+        "token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
+        "token('refresh_token', 'pgrt_')",
+        &["client", "server"],
+    ),
+    ("token(jsonb)", "token('{}'::jsonb)", &["client", "server"]),
+    (
+        "revoke(text,text,text,text,text,text)",
+        "revoke('pgrt_'::text)",
+        &["client", "server"],
+    ),
+    (
+        "revoke(jsonb)",
+        "revoke('{}'::jsonb)",
+        &["client", "server"],
+    ),
+    (
+        "introspect(text,text,text,text,text,text)",
+        "introspect('pgrt_'::text)",
+        &["client", "server"],
+    ),
+    (
+        "introspect(jsonb)",
+        "introspect('{}'::jsonb)",
+        &["client", "server"],
+    ),
+    ("jwks()", "jwks()", &["client", "server"]),
+    (
+        "check_session()",
+        "check_session()",
+        &["client", "user", "server"],
+    ),
+    (
+        "sign_in_response(text,text,text,uuid,auth.aal_level,text,timestamp with time zone)",
+        "sign_in_response('somebody')",
+        &["server"],
+    ),
+    ("is_my_session_live()", "is_my_session_live()", &[]),
+    (
+        "rotate_signing_key(text,timestamp with time zone,text)",
+        "rotate_signing_key()",
+        &[],
     ),
     (
         "grant_refresh_token_role(name,text)",
@@ -230,6 +273,7 @@ fn every_function_is_in_the_matrix() {
 fn a_tier_has_its_functions_and_no_other() {
     let database = Database::create();
     let mut superuser = database.connect();
+    execute(&mut superuser, "SELECT auth.rotate_signing_key()");
     for tier in TIERS {
         let role = role_of_tier(&database, tier);
         let mut client = database.connect_as(&role);
@@ -297,26 +341,30 @@ fn no_tier_reads_or_writes_a_table_or_the_sequence() {
     for tier in TIERS {
         let role = role_of_tier(&database, tier);
         let mut client = database.connect_as(&role);
-        let mut statements: Vec<String> = ["refresh_tokens", "sessions"]
-            .iter()
-            .flat_map(|table| {
-                [
-                    format!("SELECT FROM auth.{table}"),
-                    format!("SELECT count(*) FROM auth.{table}"),
-                    format!("SELECT id FROM auth.{table} LIMIT 0"),
-                    format!("SELECT FROM auth.{table} FOR UPDATE"),
-                    format!("INSERT INTO auth.{table} (user_id) VALUES ('mallory')"),
-                    format!("UPDATE auth.{table} SET user_id = 'mallory'"),
-                    format!("DELETE FROM auth.{table}"),
-                    format!("TRUNCATE auth.{table} CASCADE"),
-                    format!("COPY auth.{table} TO STDOUT"),
-                    format!("DO $$ BEGIN LOCK TABLE auth.{table} IN ACCESS SHARE MODE; END $$"),
-                    format!("ALTER TABLE auth.{table} DISABLE ROW LEVEL SECURITY"),
-                    format!("CREATE TABLE mine (id uuid REFERENCES auth.{table} (id))"),
-                    format!("CREATE POLICY mine ON auth.{table} USING (true)"),
-                ]
-            })
-            .collect();
+        let mut statements: Vec<String> = [
+            ("refresh_tokens", "id"),
+            ("sessions", "id"),
+            ("signing_keys", "kid"),
+        ]
+        .iter()
+        .flat_map(|(table, key)| {
+            [
+                format!("SELECT FROM auth.{table}"),
+                format!("SELECT count(*) FROM auth.{table}"),
+                format!("SELECT {key} FROM auth.{table} LIMIT 0"),
+                format!("SELECT FROM auth.{table} FOR UPDATE"),
+                format!("INSERT INTO auth.{table} ({key}) VALUES (NULL)"),
+                format!("UPDATE auth.{table} SET {key} = NULL"),
+                format!("DELETE FROM auth.{table}"),
+                format!("TRUNCATE auth.{table} CASCADE"),
+                format!("COPY auth.{table} TO STDOUT"),
+                format!("DO $$ BEGIN LOCK TABLE auth.{table} IN ACCESS SHARE MODE; END $$"),
+                format!("ALTER TABLE auth.{table} DISABLE ROW LEVEL SECURITY"),
+                format!("CREATE TABLE mine (id uuid REFERENCES auth.{table} ({key}))"),
+                format!("CREATE POLICY mine ON auth.{table} USING (true)"),
+            ]
+        })
+        .collect();
         statements.extend(
             [
                 "SELECT nextval('auth.refresh_tokens_id_seq')",
@@ -781,7 +829,13 @@ fn the_settings_are_those_of_the_design() {
     assert_eq!(
         lines(&mut client, sql),
         [
+            "access_token_audience string superuser",
+            "access_token_hook string superuser",
+            "access_token_issuer string superuser",
+            "access_token_lifetime 3600 s integer superuser 1",
+            "access_token_role authenticated string superuser",
             "claims_setting request.jwt.claims string superuser",
+            "client_authentication_hook string superuser",
             "event_retention 7776000 s integer superuser 0",
             "events security enum superuser {none,security,all}",
             "idle_timeout 1296000 s integer superuser 0",
@@ -794,6 +848,7 @@ fn the_settings_are_those_of_the_design() {
             "reuse_interval 10 s integer superuser 0",
             "rotation on bool superuser",
             "session_lifetime 2592000 s integer superuser 0",
+            "trusted_proxies 0 integer superuser 0",
         ]
     );
     let sql = "SELECT name FROM pg_settings WHERE name LIKE 'refresh\\_tokens.%' AND length(short_desc) < 20";

@@ -273,9 +273,9 @@ fn what_was_granted_before_an_upgrade_still_is() {
             "rotated"
         );
         // What is new takes one more call.
-        let introspect = "SELECT auth.introspect_refresh_token($1)";
+        let revoke = "SELECT auth.revoke(token => $1)";
         assert_eq!(
-            error_code(client.query_one(introspect, &[&token.token()])),
+            error_code(client.query_one(revoke, &[&token.token()])),
             "42501"
         );
         owner
@@ -285,7 +285,7 @@ fn what_was_granted_before_an_upgrade_still_is() {
             )
             .expect("a grant");
         client
-            .query_one(introspect, &[&token.token()])
+            .query_one(revoke, &[&token.token()])
             .expect("a tier has what is new");
         owner
             .batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
