@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 const REFERENCE: std::ops::RangeInclusive<u32> = 1..=45;
 
 /// The answers that a row may begin with, and whether one needs a test.
-const ANSWERS: [(&str, bool); 4] = [
+const ANSWERS: [(&str, bool); 5] = [
     ("**Yes.**", true),
     ("**Otherwise.**", true),
     ("**Not ours.**", false),
-    ("**Not yet.**", false),
+    ("**In part.**", true),
+    ("**No.**", false),
 ];
 
 fn root() -> PathBuf {
@@ -153,7 +154,7 @@ fn a_mistake_in_a_row_is_found() {
         let change = |rows: &mut Vec<String>| rows[6] = rows[6].replace(from, to);
         assert_eq!(page(&change), [found]);
     }
-    let open = |rows: &mut Vec<String>| rows[6] = "| 7 | what | **Not yet.** | |".to_owned();
+    let open = |rows: &mut Vec<String>| rows[6] = "| 7 | what | **No.** | |".to_owned();
     assert_eq!(page(&open), Vec::<String>::new());
     let broken = |rows: &mut Vec<String>| rows[6] += " more |";
     assert_eq!(page(&broken), ["7 has 5 cells", "7 is missing"]);

@@ -70,19 +70,26 @@ fn the_quick_start_runs_as_it_stands_and_shows_what_it_says() {
         examples.iter().filter(|e| e.output.is_some()).count() >= 2,
         "and what comes of it"
     );
-    run(&examples);
+    run(&Cluster::shared(), &examples);
 }
 
 #[test]
 fn what_a_dba_is_told_to_do_runs_as_it_stands() {
     let examples = examples(&page("docs/operations.md"));
     assert!(examples.len() > 8, "there is some SQL");
-    run(&examples);
+    run(&Cluster::shared(), &examples);
+}
+
+/// In a cluster of its own: the roles have the names that PostgREST's users give them.
+#[test]
+fn what_a_user_of_postgrest_is_told_to_do_runs_as_it_stands() {
+    let examples = examples(&page("docs/postgrest.md"));
+    assert!(examples.len() > 5, "there is some SQL");
+    run(&Cluster::start(&[]), &examples);
 }
 
 /// Runs `examples` with psql, one after the other, in a database of their own.
-fn run(examples: &[Example]) {
-    let cluster = Cluster::shared();
+fn run(cluster: &Cluster, examples: &[Example]) {
     let database = cluster.create_database();
     let mut script = String::new();
     for (at, example) in examples.iter().enumerate() {
