@@ -11,7 +11,12 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::pg_sys::BuiltinOid;
 
-plan!(FIND_HOOK, fresh, "find_hook.sql", [TEXTOID, OIDOID]);
+plan!(
+    FIND_HOOK,
+    fresh,
+    "find_hook.sql",
+    [TEXTOID, TEXTOID, TEXTOID, OIDOID]
+);
 
 impl Store<'_> {
     /// What the hook `name` makes of `claims`: both are JSON.
@@ -23,7 +28,7 @@ impl Store<'_> {
         name: &str,
         claims: &str,
     ) -> Result<Option<String>, Error> {
-        let hook = self.hook(name, "(jsonb)", BuiltinOid::JSONBOID)?;
+        let hook = self.hook(name, &[BuiltinOid::JSONBOID], BuiltinOid::JSONBOID)?;
         let hook = hook.ok_or(Error::AccessTokenHook)?;
         hook.call(
             self,
@@ -42,16 +47,31 @@ impl Store<'_> {
         client_id: &str,
         client_secret: Option<&str>,
     ) -> Result<bool, Error> {
-        let hook = self.hook(name, "(text, text)", BuiltinOid::BOOLOID)?;
+        let hook = self.hook(name, &[BuiltinOid::TEXTOID; 2], BuiltinOid::BOOLOID)?;
         let hook = hook.ok_or(Error::ClientAuthenticationHook)?;
         let arguments = [client_id.into(), client_secret.into()];
         let answer = hook.call(self, "($1, $2)::pg_catalog.text", &arguments)?;
         Ok(answer.as_deref() == Some("true"))
     }
 
-    fn hook(&self, name: &str, arguments: &str, result: BuiltinOid) -> Result<Option<Hook>, Error> {
-        let signature = format!("{name}{arguments}");
-        let arguments = [signature.as_str().into(), result.oid().into()];
+    /// The function `name`: its schema's name, a dot, and its own.
+    fn hook(
+        &self,
+        name: &str,
+        arguments: &[BuiltinOid],
+        result: BuiltinOid,
+    ) -> Result<Option<Hook>, Error> {
+        let Some((schema, name)) = name.split_once('.') else {
+            return Ok(None);
+        };
+        let types = arguments.iter().map(|oid| oid.value().to_u32().to_string());
+        let types = types.collect::<Vec<_>>().join(" ");
+        let arguments = [
+            schema.into(),
+            name.into(),
+            types.as_str().into(),
+            result.value().into(),
+        ];
         let row = FIND_HOOK.run(self.client, &arguments)?;
         if row.is_empty() {
             return Ok(None);
