@@ -151,11 +151,14 @@ CREATE FUNCTION auth.check_session() RETURNS pg_catalog.void
 LANGUAGE plpgsql STRICT STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    refusal CONSTANT pg_catalog.text := 'The session of the access token has ended.';
 BEGIN
     IF NOT auth.is_my_session_live() THEN
         RAISE SQLSTATE 'PGRST'
-            USING MESSAGE = '{"code": "invalid_token", "message": "The session of the access token has ended."}',
-                  DETAIL = '{"status": 401, "headers": {"WWW-Authenticate": "Bearer error=\"invalid_token\", error_description=\"The session of the access token has ended.\""}}';
+            USING MESSAGE = pg_catalog.json_build_object('code', 'invalid_token', 'message', refusal),
+                  DETAIL = pg_catalog.json_build_object('status', 401, 'headers', pg_catalog.json_build_object(
+                      'WWW-Authenticate', pg_catalog.format('Bearer error="invalid_token", error_description="%s"', refusal)));
     END IF;
 END
 $body$;
