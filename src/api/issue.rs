@@ -83,7 +83,7 @@ pub(super) fn issue(
     };
     let grant = match session_id {
         Some(id) => issue_into(store, id, user_id, new, policy),
-        None => open_session(store, user_id, new, policy),
+        None => open_session(store, user_id, new, &caller, policy),
     }?;
     let tokens = grant.token_id.as_slice();
     record(store, Event::Issued, tokens, store::now(), &caller)?;
@@ -95,11 +95,12 @@ fn open_session(
     store: &Store<'_>,
     user_id: &str,
     new: NewSession<'_>,
+    caller: &Caller<'_>,
     policy: &Policy,
 ) -> Result<Grant, Error> {
     if let Some(max) = policy.max_sessions_per_user {
         store.lock_logins(user_id, new.tag);
-        make_room(store, user_id, new.tag, max, policy)?;
+        make_room(store, user_id, new.tag, max, caller, policy)?;
     }
     let now = store::now();
     let id = random_uuid()?;
@@ -129,6 +130,7 @@ fn make_room(
     user_id: &str,
     tag: Option<&str>,
     max: i64,
+    caller: &Caller<'_>,
     policy: &Policy,
 ) -> Result<(), Error> {
     let live = store.live_sessions(user_id, tag, policy, store::now())?;
@@ -137,13 +139,7 @@ fn make_room(
         let locked = store.lock_sessions(over)?;
         let now = store::now();
         let evicted = store.end_sessions(&locked, now)?;
-        record(
-            store,
-            Event::SessionEvicted,
-            &evicted,
-            now,
-            &Caller::default(),
-        )?;
+        record(store, Event::SessionEvicted, &evicted, now, caller)?;
     }
     Ok(())
 }

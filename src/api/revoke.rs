@@ -1,9 +1,11 @@
 use super::argument;
+use super::endpoint::caller;
 use super::event::record;
 use super::present::{parse, stored_value};
 use crate::error::Error;
 use crate::event::Event;
-use crate::store::{self, Caller, Store};
+use crate::settings;
+use crate::store::{self, Store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -103,14 +105,11 @@ pub(super) fn end_user_sessions(
     told(store, &revoked)
 }
 
-/// Records that the families of the `revoked` tokens were revoked, and counts the tokens.
+/// Records that the families of the `revoked` tokens were revoked, by whom if the gateway says so, and
+/// counts the tokens.
 pub(super) fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
-    record(
-        store,
-        Event::FamilyRevoked,
-        revoked,
-        store::now(),
-        &Caller::default(),
-    )?;
+    let headers = settings::request_headers();
+    let event = Event::FamilyRevoked;
+    record(store, event, revoked, store::now(), &caller(&headers))?;
     Ok(revoked.len() as i64)
 }

@@ -857,6 +857,36 @@ fn user_agent_and_address_come_from_the_request() {
     }
 }
 
+/// What ends a session through PostgREST is recorded with who did it.
+#[test]
+fn an_event_has_the_device_of_the_request() {
+    let database = database();
+    let mut client = database.connect();
+    execute(
+        &mut client,
+        "SET refresh_tokens.trusted_proxies = 1; SET refresh_tokens.max_sessions_per_user = 1",
+    );
+    let headers = |agent: &str| json!({ "user-agent": agent, "x-forwarded-for": "192.0.2.1" });
+    let sql = "SELECT auth.sign_in_response($1)::text";
+    let mut login = |agent: &str| {
+        let request = request(&mut client).headers(headers(agent));
+        request.run(sql, "alice")
+    };
+    login("phone");
+    let login = login("laptop");
+    request(&mut client)
+        .headers(headers("thief"))
+        .post("revoke", &json!({ "token": login.text("refresh_token") }));
+    let sql = "SELECT concat_ws(' ', event, user_agent, host(ip)) FROM auth.refresh_token_events ORDER BY id";
+    let rows = client.query(sql, &[]).expect("events");
+    let events: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let expected = [
+        "session_evicted laptop 192.0.2.1",
+        "family_revoked thief 192.0.2.1",
+    ];
+    assert_eq!(events, expected);
+}
+
 #[test]
 fn headers_that_the_application_has_set_stay() {
     let database = database();
