@@ -395,6 +395,63 @@ fn purge_all_commits_each_batch_and_says_how_far_it_is() {
     assert_eq!(count(&mut client, "sessions"), 0);
 }
 
+/// Batches that were committed stay purged when a later one fails.
+#[test]
+fn what_purge_all_purged_before_an_error_stays_purged() {
+    let database = Database::create();
+    let mut client = database.connect();
+    over(&mut client, 20);
+    client
+        .batch_execute(
+            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF current_setting(''application_name'') = ''purge_all: 20 rows'' THEN RAISE ''stop''; END IF; RETURN OLD; END';
+             CREATE TRIGGER stop BEFORE DELETE ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION stop()",
+        )
+        .expect("a trigger");
+    let call = client.batch_execute("CALL auth.purge_all(10)");
+    assert_eq!(
+        error_code(call),
+        "P0001",
+        "the progress is in application_name"
+    );
+    assert_eq!(count(&mut client, "sessions"), 20 - 10);
+}
+
+#[test]
+fn purge_all_needs_to_commit_and_a_role_that_may_purge() {
+    let database = Database::create();
+    let mut client = database.connect();
+    over(&mut client, 5);
+    let call = client.batch_execute("BEGIN; CALL auth.purge_all()");
+    assert_eq!(error_code(call), "2D000");
+    client.batch_execute("ROLLBACK").expect("a rollback");
+    assert_eq!(count(&mut client, "sessions"), 5);
+    assert_eq!(
+        error_code(client.batch_execute("CALL auth.purge_all(0)")),
+        "22023"
+    );
+    let bystander = format!("{}_bystander", database.name);
+    client
+        .batch_execute(&format!(
+            "CREATE ROLE {bystander} LOGIN; GRANT USAGE ON SCHEMA auth TO {bystander}"
+        ))
+        .expect("a superuser may");
+    let mut bystander = database.connect_as(&bystander);
+    let call = bystander.batch_execute("CALL auth.purge_all()");
+    assert_eq!(error_code(call), "42501");
+    let role = format!("{}_operator", database.name);
+    client
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN; SELECT auth.grant_refresh_token_role('{role}', 'operator')"
+        ))
+        .expect("a grant");
+    let mut operator = database.connect_as(&role);
+    operator
+        .batch_execute("CALL auth.purge_all()")
+        .expect("a purge");
+    assert_eq!(count(&mut client, "sessions"), 0);
+}
+
 /// It has the rights and the path of its caller.
 #[test]
 fn purge_all_calls_nothing_that_its_caller_planted() {
@@ -419,14 +476,4 @@ fn purge_all_calls_nothing_that_its_caller_planted() {
     let call = client.batch_execute("CALL auth.purge_all(4)");
     call.expect("a purge");
     assert_eq!(count(&mut superuser, "sessions"), 0);
-    let bystander = format!("{}_bystander", database.name);
-    superuser
-        .batch_execute(&format!(
-            "CREATE ROLE {bystander} LOGIN; GRANT USAGE ON SCHEMA auth TO {bystander}"
-        ))
-        .expect("a superuser may");
-    let result = database
-        .connect_as(&bystander)
-        .batch_execute("CALL auth.purge_all()");
-    assert_eq!(error_code(result), "42501");
 }

@@ -1,9 +1,9 @@
-//! Upkeep without anybody's hands: the procedure, the background worker, pg_cron; and the figures by which
+//! Upkeep without anybody's hands: the background worker, pg_cron; and the figures by which
 //! somebody sees that it works.
 
 use postgres::Client;
 use refresh_tokens_tests::{
-    Cluster, Database, assert_invariants, error_code, issue, pass_time, rotate, wait_until,
+    Cluster, Database, assert_invariants, issue, pass_time, rotate, wait_until,
 };
 use std::fs;
 use std::sync::Arc;
@@ -26,78 +26,6 @@ fn rows(client: &mut Client) -> i64 {
     let sql =
         "SELECT (SELECT count(*) FROM auth.sessions) + (SELECT count(*) FROM auth.refresh_tokens)";
     client.query_one(sql, &[]).expect("a count").get(0)
-}
-
-#[test]
-fn purge_all_commits_batch_by_batch_and_takes_everything() {
-    let database = Database::create();
-    let mut client = database.connect();
-    fill(&mut client, 50);
-    let live = issue(&mut client, "alice");
-    client
-        .batch_execute("SET application_name = 'mine'")
-        .expect("a setting");
-    client
-        .batch_execute("CALL auth.purge_all(7)")
-        .expect("a purge");
-    assert_eq!(rows(&mut client), 2);
-    let name: String = client
-        .query_one("SHOW application_name", &[])
-        .expect("a setting")
-        .get(0);
-    assert_eq!(name, "mine");
-    assert_eq!(
-        rotate(&mut client, live.token()).expect("a verdict").status,
-        "rotated"
-    );
-}
-
-/// Batches that were committed stay purged when a later one fails.
-#[test]
-fn what_was_purged_before_an_error_stays_purged() {
-    let database = Database::create();
-    let mut client = database.connect();
-    fill(&mut client, 50);
-    client
-        .batch_execute(
-            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
-             'BEGIN IF current_setting(''application_name'') = ''purge_all: 21 rows'' THEN RAISE ''stop''; END IF; RETURN OLD; END';
-             CREATE TRIGGER stop BEFORE DELETE ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION stop()",
-        )
-        .expect("a trigger");
-    let call = client.batch_execute("CALL auth.purge_all(7)");
-    assert_eq!(
-        error_code(call),
-        "P0001",
-        "the progress is in application_name"
-    );
-    assert_eq!(rows(&mut client), 100 - 21);
-}
-
-#[test]
-fn purge_all_needs_to_commit_and_a_role_that_may_purge() {
-    let database = Database::create();
-    let mut client = database.connect();
-    fill(&mut client, 5);
-    let call = client.batch_execute("BEGIN; CALL auth.purge_all()");
-    assert_eq!(error_code(call), "2D000");
-    client.batch_execute("ROLLBACK").expect("a rollback");
-    assert_eq!(rows(&mut client), 10);
-    assert_eq!(
-        error_code(client.batch_execute("CALL auth.purge_all(0)")),
-        "22023"
-    );
-    let role = format!("{}_operator", database.name);
-    client
-        .batch_execute(&format!(
-            "CREATE ROLE {role} LOGIN; SELECT auth.grant_refresh_token_role('{role}', 'operator')"
-        ))
-        .expect("a grant");
-    let mut operator = database.connect_as(&role);
-    operator
-        .batch_execute("CALL auth.purge_all()")
-        .expect("a purge");
-    assert_eq!(rows(&mut client), 0);
 }
 
 #[test]
