@@ -2,7 +2,9 @@
 //! transaction of the caller.
 //!
 //! One rotation's data flows one way: `api` takes the arguments, `token` reads the string, `store`
-//! locks the family and reads it, `verdict` decides, `store` writes, `api` answers.
+//! locks the family and reads it, `verdict` decides, `store` writes, `api` answers. An OAuth endpoint is
+//! wrapped around that: `oauth` reads the request that `gateway` hands on, `access_token` and `signing`
+//! make what is given beside the refresh token.
 
 // ---- pure: what a token is, and what is to be done with one -------------------------------------
 mod access_token;
@@ -29,6 +31,7 @@ mod verdict;
 mod api;
 mod counters;
 mod error;
+mod gateway;
 mod settings;
 mod store;
 mod worker;

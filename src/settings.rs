@@ -3,20 +3,20 @@
 //! All are for superusers to set (and for whom these grant it to): a caller must not widen its own
 //! window. They can be set per database and per role, and 0 switches a limit off.
 
-use crate::access_token::AccessPolicy;
-use crate::claims::Claims;
+mod endpoints;
+
 use crate::event::Recorded;
-use crate::headers::Headers;
-use crate::oauth::Answer;
 use crate::policy::{Policy, ReuseAction, Window};
 use crate::retention::Retention;
-use crate::signing::MAX_LIFETIME_SECONDS;
 use crate::time::Micros;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
-use serde_json::Value;
 use std::ffi::{CStr, CString};
 use std::time::Duration;
+
+pub use endpoints::{
+    access_policy, access_token_hook, client_authentication_hook, trusted_proxies,
+};
 
 const DAY: i32 = 86_400;
 
@@ -46,17 +46,6 @@ static EVENTS: GucSetting<EventsSetting> =
     GucSetting::<EventsSetting>::new(EventsSetting::Security);
 static CLAIMS_SETTING: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"request.jwt.claims"));
-
-static ACCESS_TOKEN_ISSUER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static ACCESS_TOKEN_AUDIENCE: GucSetting<Option<CString>> =
-    GucSetting::<Option<CString>>::new(None);
-static ACCESS_TOKEN_ROLE: GucSetting<Option<CString>> =
-    GucSetting::<Option<CString>>::new(Some(c"authenticated"));
-static ACCESS_TOKEN_LIFETIME: GucSetting<i32> = GucSetting::<i32>::new(3600);
-static ACCESS_TOKEN_HOOK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static CLIENT_AUTHENTICATION_HOOK: GucSetting<Option<CString>> =
-    GucSetting::<Option<CString>>::new(None);
-static TRUSTED_PROXIES: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// The values of `refresh_tokens.events`.
 #[derive(Clone, Copy, Debug, PostgresGucEnum)]
@@ -165,69 +154,10 @@ pub fn register() {
         &CLAIMS_SETTING,
         GucContext::Suset,
     );
-    register_endpoints();
+    endpoints::register();
     // SAFETY: the name is a literal that ends in NUL. From here on a setting with this prefix that
     // isn't declared above is a mistake, and PostgreSQL says so.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"refresh_tokens".as_ptr()) };
-}
-
-/// The settings of the OAuth endpoints.
-fn register_endpoints() {
-    string(
-        c"refresh_tokens.access_token_issuer",
-        c"The claim iss of access tokens. Empty: it is left out.",
-        c"",
-        &ACCESS_TOKEN_ISSUER,
-        GucContext::Suset,
-    );
-    string(
-        c"refresh_tokens.access_token_audience",
-        c"The claim aud of access tokens. Empty: it is left out.",
-        c"",
-        &ACCESS_TOKEN_AUDIENCE,
-        GucContext::Suset,
-    );
-    string(
-        c"refresh_tokens.access_token_role",
-        c"The claim role of access tokens, which PostgREST takes on. Empty: it is left out.",
-        c"",
-        &ACCESS_TOKEN_ROLE,
-        GucContext::Suset,
-    );
-    GucRegistry::define_int_guc(
-        c"refresh_tokens.access_token_lifetime",
-        c"How long an access token is good, within its session.",
-        c"",
-        &ACCESS_TOKEN_LIFETIME,
-        1,
-        MAX_LIFETIME_SECONDS,
-        GucContext::Suset,
-        GucFlags::UNIT_S,
-    );
-    string(
-        c"refresh_tokens.access_token_hook",
-        c"The function (jsonb) -> jsonb that adds or replaces claims of access tokens. Empty: none.",
-        c"With its schema. It runs with the rights of its owner.",
-        &ACCESS_TOKEN_HOOK,
-        GucContext::Suset,
-    );
-    string(
-        c"refresh_tokens.client_authentication_hook",
-        c"The function (client_id text, client_secret text) -> boolean that authenticates clients. Empty: none.",
-        c"With its schema. It runs with the rights of its owner.",
-        &CLIENT_AUTHENTICATION_HOOK,
-        GucContext::Suset,
-    );
-    GucRegistry::define_int_guc(
-        c"refresh_tokens.trusted_proxies",
-        c"How many proxies in front of the gateway append to X-Forwarded-For. 0: the header is not believed.",
-        c"",
-        &TRUSTED_PROXIES,
-        0,
-        i32::MAX,
-        GucContext::Suset,
-        GucFlags::default(),
-    );
 }
 
 fn string(
@@ -295,6 +225,11 @@ pub fn purge_databases() -> Vec<String> {
         .collect()
 }
 
+/// The setting in which a gateway hands on the claims of a verified access token.
+pub fn claims_setting() -> Option<CString> {
+    CLAIMS_SETTING.get()
+}
+
 /// Which events are recorded.
 pub fn recorded() -> Recorded {
     match EVENTS.get() {
@@ -302,89 +237,6 @@ pub fn recorded() -> Recorded {
         EventsSetting::Security => Recorded::Security,
         EventsSetting::All => Recorded::All,
     }
-}
-
-/// The claims of the caller's access token; none if there are none, or they name no user.
-pub fn claims() -> Option<Claims> {
-    Claims::parse(&option(&CLAIMS_SETTING.get()?)?)
-}
-
-/// The headers of the HTTP request that this call serves, as PostgREST hands them on.
-pub fn request_headers() -> Headers {
-    option(c"request.headers").map_or_else(Headers::default, |json| Headers::parse(&json))
-}
-
-/// What access tokens are made by.
-pub fn access_policy() -> AccessPolicy {
-    AccessPolicy {
-        issuer: text(&ACCESS_TOKEN_ISSUER),
-        audience: text(&ACCESS_TOKEN_AUDIENCE),
-        role: text(&ACCESS_TOKEN_ROLE),
-        lifetime: Micros::from_seconds(ACCESS_TOKEN_LIFETIME.get()),
-    }
-}
-
-/// The function that adds claims, by its name.
-pub fn access_token_hook() -> Option<String> {
-    text(&ACCESS_TOKEN_HOOK)
-}
-
-/// The function that authenticates clients, by its name.
-pub fn client_authentication_hook() -> Option<String> {
-    text(&CLIENT_AUTHENTICATION_HOOK)
-}
-
-/// How many entries of `X-Forwarded-For` were written by proxies that are to be believed.
-pub fn trusted_proxies() -> usize {
-    usize::try_from(TRUSTED_PROXIES.get()).unwrap_or(0)
-}
-
-/// Gives PostgREST the status and the headers of an answer, for as long as the transaction lasts. Headers
-/// that the application has set stay.
-pub fn respond(answer: &Answer) {
-    let mut headers: Vec<Value> = option(c"response.headers")
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
-    headers.extend(answer.headers());
-    set_local(c"response.headers", &Value::from(headers).to_string());
-    if let Some(status) = answer.status {
-        set_local(c"response.status", &status.to_string());
-    }
-}
-
-/// Sets a setting till the end of the transaction.
-fn set_local(name: &CStr, value: &str) {
-    let value = CString::new(value).expect("JSON and numbers have no NUL");
-    // SAFETY: both end in NUL, and the value is copied. Anybody may set these.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            0,
-            false,
-        );
-    }
-}
-
-/// A setting that is not empty.
-fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
-    let text = setting.get()?.into_string().ok()?;
-    (!text.is_empty()).then_some(text)
-}
-
-/// The value of any setting, by its name; none if there is no such setting.
-fn option(name: &CStr) -> Option<String> {
-    // SAFETY: the name ends in NUL; a setting that does not exist is NULL, and the value is copied
-    // before anything can change it.
-    let value = unsafe {
-        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
-        (!value.is_null()).then(|| CStr::from_ptr(value).to_owned())
-    };
-    value?.into_string().ok()
 }
 
 fn window(seconds: i32) -> Window {

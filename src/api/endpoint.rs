@@ -2,6 +2,7 @@
 
 use super::argument::{self, JsonText};
 use crate::error::Error;
+use crate::gateway;
 use crate::headers::Headers;
 use crate::oauth::{Answer, Client, Refusal, Request};
 use crate::settings;
@@ -43,7 +44,7 @@ pub(super) fn serve(
     request: Result<Request, Refusal>,
     endpoint: impl FnOnce(&Call<'_>) -> Result<Value, Stop>,
 ) -> Result<JsonB, ErrorReport> {
-    let headers = settings::request_headers();
+    let headers = gateway::request_headers();
     let answer = store::write(|store| {
         let answer = request.map_err(Stop::Refused).and_then(|request| {
             endpoint(&Call {
@@ -58,13 +59,29 @@ pub(super) fn serve(
             Err(Stop::Failed(error)) => Err(error),
         }
     })?;
-    settings::respond(&answer);
+    gateway::respond(&answer);
     Ok(JsonB(answer.body))
 }
 
 /// Reads a JSON body; NULL is none.
 pub(super) fn body(json: Option<JsonText>) -> Result<Request, Refusal> {
     Request::parse(json.as_ref().map_or("", JsonText::as_str))
+}
+
+/// The request about `token` that a form makes.
+pub(super) fn about(
+    token: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    client_assertion: Option<String>,
+) -> Request {
+    Request {
+        token: token.map(Into::into),
+        client_id,
+        client_secret: client_secret.map(Into::into),
+        client_assertion: client_assertion.map(Into::into),
+        ..Request::default()
+    }
 }
 
 impl Call<'_> {
@@ -87,7 +104,7 @@ impl Call<'_> {
     pub(super) fn is_authorized(&self, client: &Client) -> bool {
         let is_authenticated =
             client.secret.is_some() && settings::client_authentication_hook().is_some();
-        is_authenticated || settings::claims().is_some()
+        is_authenticated || gateway::claims().is_some()
     }
 
     /// Who calls, as far as it is recorded.

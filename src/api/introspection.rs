@@ -4,7 +4,7 @@ use super::present::{Presentation, parse};
 use crate::claims::session_id;
 use crate::error::Error;
 use crate::introspection::{active_access_token, inactive};
-use crate::oauth::{Refusal, Request};
+use crate::oauth::Refusal;
 use crate::settings;
 use crate::store::{self, Store};
 use pgrx::JsonB;
@@ -34,13 +34,7 @@ pub fn introspect_form(
     client_assertion: Option<String>,
 ) -> Result<JsonB, ErrorReport> {
     drop(token_type_hint);
-    let request = Request {
-        token: token.map(Into::into),
-        client_id,
-        client_secret: client_secret.map(Into::into),
-        client_assertion: client_assertion.map(Into::into),
-        ..Request::default()
-    };
+    let request = endpoint::about(token, client_id, client_secret, client_assertion);
     serve(Ok(request), introspect)
 }
 

@@ -4,7 +4,7 @@ use super::argument;
 use super::row::time;
 use crate::policy::Policy;
 use crate::store::{self, Device};
-use crate::{error::Error, settings};
+use crate::{error::Error, gateway, settings};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -78,7 +78,7 @@ pub fn list_my_sessions() -> Result<
     >,
     ErrorReport,
 > {
-    let rows = match settings::claims() {
+    let rows = match gateway::claims() {
         Some(claims) => rows(&claims.user_id)?,
         None => Vec::new(),
     };

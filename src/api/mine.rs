@@ -4,7 +4,7 @@
 use super::argument;
 use super::revoke::{end_session, end_user_sessions};
 use crate::error::Error;
-use crate::{settings, store};
+use crate::{gateway, store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn revoke_my_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorReport> {
-    let (Some(id), Some(claims)) = (argument::uuid(session_id), settings::claims()) else {
+    let (Some(id), Some(claims)) = (argument::uuid(session_id), gateway::claims()) else {
         return Ok(0);
     };
     Ok(store::write(|store| {
@@ -45,7 +45,7 @@ pub fn revoke_my_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorRep
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn revoke_my_other_sessions() -> Result<i64, ErrorReport> {
-    let Some(claims) = settings::claims() else {
+    let Some(claims) = gateway::claims() else {
         return Ok(0);
     };
     let own = claims.session_id.ok_or(Error::NoSessionClaim)?;

@@ -2,7 +2,7 @@ use super::argument::JsonText;
 use super::endpoint::{self, Call, Stop, serve};
 use super::present::parse;
 use super::revoke::told;
-use crate::oauth::{Refusal, Request};
+use crate::oauth::Refusal;
 use crate::store;
 use pgrx::JsonB;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -30,13 +30,7 @@ pub fn revoke_form(
     client_assertion: Option<String>,
 ) -> Result<JsonB, ErrorReport> {
     drop(token_type_hint);
-    let request = Request {
-        token: token.map(Into::into),
-        client_id,
-        client_secret: client_secret.map(Into::into),
-        client_assertion: client_assertion.map(Into::into),
-        ..Request::default()
-    };
+    let request = endpoint::about(token, client_id, client_secret, client_assertion);
     serve(Ok(request), revoke)
 }
 

@@ -4,7 +4,7 @@ use super::event::record;
 use super::present::{parse, stored_value};
 use crate::error::Error;
 use crate::event::Event;
-use crate::settings;
+use crate::gateway;
 use crate::store::{self, Store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -108,7 +108,7 @@ pub(super) fn end_user_sessions(
 /// Records that the families of the `revoked` tokens were revoked, by whom if the gateway says so, and
 /// counts the tokens.
 pub(super) fn told(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
-    let headers = settings::request_headers();
+    let headers = gateway::request_headers();
     let event = Event::FamilyRevoked;
     record(store, event, revoked, store::now(), &caller(&headers))?;
     Ok(revoked.len() as i64)

@@ -1,6 +1,6 @@
 use super::argument;
 use crate::error::Error;
-use crate::{settings, store};
+use crate::{gateway, settings, store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ pub fn is_session_live(session_id: Option<pgrx::Uuid>) -> Result<bool, ErrorRepo
 #[pg_extern(security_definer, stable)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn is_my_session_live() -> Result<bool, ErrorReport> {
-    let id = settings::claims().and_then(|claims| claims.session_id);
+    let id = gateway::claims().and_then(|claims| claims.session_id);
     Ok(id.map_or(Ok(true), is_live)?)
 }
 

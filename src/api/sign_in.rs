@@ -2,6 +2,7 @@ use super::access::Issuer;
 use super::argument::{self, AalLevel};
 use super::endpoint::caller;
 use super::issue::issue;
+use crate::gateway;
 use crate::oauth::Answer;
 use crate::settings;
 use crate::store::{self, NewSession};
@@ -34,7 +35,7 @@ pub fn sign_in_response(
     not_after: default!(Option<TimestampWithTimeZone>, "NULL"),
 ) -> Result<JsonB, ErrorReport> {
     let user_id = argument::user_id(user_id)?;
-    let headers = settings::request_headers();
+    let headers = gateway::request_headers();
     let caller = caller(&headers);
     let new = NewSession {
         instance_id: argument::uuid(instance_id),
@@ -53,6 +54,6 @@ pub fn sign_in_response(
         issuer.response(&grant, client_id, scope)
     })?;
     let answer = Answer::ok(body);
-    settings::respond(&answer);
+    gateway::respond(&answer);
     Ok(JsonB(answer.body))
 }
