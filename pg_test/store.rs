@@ -30,7 +30,7 @@ mod tests {
 
     fn claim(store: &Store<'_>, token: &Token) -> Box<Held> {
         match store.claim(&token.digest()).unwrap() {
-            Claim::Held(held) => held,
+            Claim::Held(held) | Claim::Found(held) => held,
             _ => panic!("the token is there"),
         }
     }

@@ -34,24 +34,52 @@ impl Presentation<'_> {
     ) -> Result<Grant, Error> {
         let digest = self.token.digest();
         for attempt in 0..ATTEMPTS {
-            let mut held = match self.store.claim(&digest)? {
+            let may_keep_key = attempt == 0;
+            let mut claim = self.store.claim(&digest)?;
+            if let Claim::Found(held) = &mut claim {
+                if self.verdict(held, client_id) == Verdict::Rotate
+                    && let Some(grant) = self.act(Verdict::Rotate, held, caller, may_keep_key)?
+                {
+                    return Ok(grant);
+                }
+                claim = self.store.read_claimed(&digest)?;
+            }
+            let mut held = match claim {
                 Claim::NotFound => return Ok(Grant::refused(Status::NotFound)),
-                Claim::Raced => continue,
+                Claim::Raced | Claim::Found(_) => continue,
                 Claim::Held(held) => held,
             };
-            let verdict = verdict(&held.facts, client_id, self.policy, held.now);
-            let granted = match verdict {
-                Verdict::Rotate => self.swap(&mut held, caller, attempt == 0)?,
-                Verdict::Keep => Some(self.keep(&mut held, caller)?),
-                Verdict::Reuse(_) => Some(self.end_family(verdict, &held)?),
-                other => Some(self.answer(other, &held)?),
-            };
-            if let Some(grant) = granted {
-                self.tell(verdict, &grant, &held, caller)?;
+            let verdict = self.verdict(&held, client_id);
+            if let Some(grant) = self.act(verdict, &mut held, caller, may_keep_key)? {
                 return Ok(grant);
             }
         }
         Err(Error::Contended)
+    }
+
+    fn verdict(&self, held: &Held, client_id: Option<&str>) -> Verdict {
+        verdict(&held.facts, client_id, self.policy, held.now)
+    }
+
+    /// Does and records what `verdict` asks for. None: the token is not live, as [`Presentation::swap`] has it.
+    fn act(
+        &self,
+        verdict: Verdict,
+        held: &mut Held,
+        caller: &Caller<'_>,
+        may_keep_key: bool,
+    ) -> Result<Option<Grant>, Error> {
+        let grant = match verdict {
+            Verdict::Rotate => match self.swap(held, caller, may_keep_key)? {
+                Some(grant) => grant,
+                None => return Ok(None),
+            },
+            Verdict::Keep => self.keep(held, caller)?,
+            Verdict::Reuse(_) => self.end_family(verdict, held)?,
+            other => self.answer(other, held)?,
+        };
+        self.tell(verdict, &grant, held, caller)?;
+        Ok(Some(grant))
     }
 
     /// The answer that [`Presentation::rotate`] would give to the right client, without the token.
@@ -72,10 +100,9 @@ impl Presentation<'_> {
         let held = match self.store.look(&self.token.digest())? {
             Claim::NotFound => return Ok(None),
             Claim::Raced => return Err(Error::Contended),
-            Claim::Held(held) => held,
+            Claim::Held(held) | Claim::Found(held) => held,
         };
-        let client_id = held.facts.session.client_id.as_deref();
-        let verdict = verdict(&held.facts, client_id, self.policy, held.now);
+        let verdict = self.verdict(&held, held.facts.session.client_id.as_deref());
         Ok(Some((verdict, held)))
     }
 
@@ -100,8 +127,9 @@ impl Presentation<'_> {
         Grant::granted(status, token, &held.facts.session, held.row, self.policy)
     }
 
-    /// Revokes the token and mints its child. None: somebody changed the row without the lock, or set
-    /// it live again though it had been rotated under this key; the next attempt takes another one.
+    /// Revokes the token and mints its child. None: it was live before the lock was held, and is not any
+    /// more; or somebody changed the row without the lock, or set it live again though it had been
+    /// rotated under this key: the next attempt takes another one.
     fn swap(
         &self,
         held: &mut Held,

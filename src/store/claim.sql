@@ -1,17 +1,28 @@
--- The session of the token with digest $1, locked: the one lock that rotation, revocation, logout
--- and purge all take first. One row if the token exists; what the row says about the token is as old
--- as the statement, so the token is read again (facts.sql) once the lock is held.
+-- The token with digest $1 and its session, locked: the one lock that rotation, revocation, logout and
+-- purge all take first. The session is as it is under the lock. The token is as old as the statement:
+-- that it was live then is enough to rotate it, since rotate.sql tests that again; for all else it is
+-- read again (facts.sql) once the lock is held. No row: there is no such token.
 -- $1 digest
-WITH presented AS MATERIALIZED (
-    SELECT t.session_id
-      FROM auth.refresh_tokens AS t
-     WHERE t.token OPERATOR(pg_catalog.=) $1
-), locked AS MATERIALIZED (
-    SELECT s.id
-      FROM auth.sessions AS s
-     WHERE s.id OPERATOR(pg_catalog.=) (SELECT p.session_id FROM presented AS p)
-       FOR NO KEY UPDATE
-)
-SELECT p.session_id IS NOT NULL, l.id IS NOT NULL
-  FROM presented AS p
-  LEFT JOIN locked AS l ON true
+SELECT t.id,
+       t.instance_id,
+       t.revoked IS FALSE,
+       t.created_at,
+       t.updated_at,
+       s.id,
+       s.user_id,
+       s.oauth_client_id,
+       s.created_at,
+       s.refreshed_at,
+       s.not_after,
+       s.refresh_token_hmac_key,
+       s.refresh_token_counter,
+       t.session_id IS NOT NULL
+  FROM auth.refresh_tokens AS t
+  LEFT JOIN LATERAL (
+       SELECT l.id, l.user_id, l.oauth_client_id, l.created_at, l.refreshed_at, l.not_after,
+              l.refresh_token_hmac_key, l.refresh_token_counter
+         FROM auth.sessions AS l
+        WHERE l.id OPERATOR(pg_catalog.=) t.session_id
+          FOR NO KEY UPDATE
+       ) AS s ON true
+ WHERE t.token OPERATOR(pg_catalog.=) $1

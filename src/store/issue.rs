@@ -1,7 +1,7 @@
 //! Issuing: a login's session and first token, or a new token in a session; and the sessions' cap.
 
 use super::plan::plan;
-use super::row::{required, timestamp_argument, uuid, uuid_argument};
+use super::row::{optional_uuid_argument, required, timestamp_argument, uuid, uuid_argument};
 use super::sessions::uuids;
 use super::{Store, latest};
 use crate::digest::Digest;
@@ -149,7 +149,7 @@ impl Store<'_> {
             user_id.into(),
             timestamp_argument(at),
             digest.as_str().into(),
-            optional_uuid(new.instance_id),
+            optional_uuid_argument(new.instance_id),
             new.client_id.into(),
             new.scopes.into(),
             new.aal.into(),
@@ -173,7 +173,7 @@ impl Store<'_> {
             uuid_argument(id),
             timestamp_argument(at),
             digest.as_str().into(),
-            optional_uuid(new.instance_id),
+            optional_uuid_argument(new.instance_id),
             new.scopes.into(),
             new.aal.into(),
             new.tag.into(),
@@ -192,10 +192,6 @@ fn issued(table: SpiTupleTable<'_>, at: Timestamp) -> Result<TokenRow, Error> {
         instance_id: uuid(&row, 2)?,
         created_at: Some(at),
     })
-}
-
-fn optional_uuid<'a>(id: Option<Uuid>) -> DatumWithOid<'a> {
-    id.map_or_else(|| DatumWithOid::null_oid(pg_sys::UUIDOID), uuid_argument)
 }
 
 fn optional_timestamp<'a>(at: Option<Timestamp>) -> DatumWithOid<'a> {

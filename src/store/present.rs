@@ -1,7 +1,9 @@
 //! A presented token: claimed, rotated, kept.
 
 use super::plan::plan;
-use super::row::{column, required, timestamp, timestamp_argument, uuid, uuid_argument};
+use super::row::{
+    column, optional_uuid_argument, required, timestamp, timestamp_argument, uuid, uuid_argument,
+};
 use super::{Chain, Store, now};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -21,7 +23,15 @@ plan!(
     ROTATE,
     fresh,
     "rotate.sql",
-    [INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID]
+    [
+        INT8OID,
+        TEXTOID,
+        TIMESTAMPTZOID,
+        TEXTOID,
+        TEXTOID,
+        INETOID,
+        UUIDOID
+    ]
 );
 plan!(
     TOUCH,
@@ -36,6 +46,9 @@ plan!(DESCENT, fresh, "descent.sql", [UUIDOID, TEXTARRAYOID]);
 pub enum Claim {
     /// There is no such token.
     NotFound,
+    /// Its session is locked and as it is under the lock; the token was live before that. Enough to
+    /// rotate it, which tests that again; for any other verdict it is to be read again.
+    Found(Box<Held>),
     /// Its family is locked, and read under the lock.
     Held(Box<Held>),
     /// The row changed hands between being found and being locked: try again.
@@ -71,22 +84,28 @@ pub struct Caller<'a> {
 }
 
 impl Store<'_> {
-    /// Locks the family of the token with `digest`, and reads it under the lock.
+    /// Locks the family of the token with `digest`. A token found live is not read again under the lock.
     pub fn claim(&self, digest: &Digest) -> Result<Claim, Error> {
         let found = CLAIM.run(self.client, &[digest.as_str().into()])?;
         if found.is_empty() {
             return Ok(Claim::NotFound);
         }
         let found = found.first();
-        match (required(&found, 1)?, required(&found, 2)?) {
-            (true, true) => {
-                let now = now();
-                let row = FACTS_LOCKED.run(self.client, &[digest.as_str().into()])?;
-                held(row, now).map(|held| held.map_or(Claim::Raced, Claim::Held))
-            }
-            (true, false) => Ok(Claim::Raced),
-            (false, _) => Ok(self.lock_chain(digest.as_str())?.held(digest, now())),
+        if !required::<bool>(&found, 14)? {
+            return Ok(self.lock_chain(digest.as_str())?.held(digest, now()));
         }
+        match held(&found, now())? {
+            None => Ok(Claim::Raced),
+            Some(held) if held.facts.presented == Presented::Live => Ok(Claim::Found(held)),
+            Some(_) => self.read_claimed(digest),
+        }
+    }
+
+    /// Reads the family of the token with `digest`, whose session is locked, under the lock.
+    pub fn read_claimed(&self, digest: &Digest) -> Result<Claim, Error> {
+        let now = now();
+        let row = FACTS_LOCKED.run(self.client, &[digest.as_str().into()])?;
+        Ok(facts(row, now)?.map_or(Claim::Raced, Claim::Held))
     }
 
     /// Reads the family of the token with `digest` and locks nothing.
@@ -96,7 +115,7 @@ impl Store<'_> {
         if row.is_empty() {
             return Ok(Claim::NotFound);
         }
-        match held(row, now)? {
+        match facts(row, now)? {
             Some(held) => Ok(Claim::Held(held)),
             None => Ok(self.read_chain(digest.as_str())?.held(digest, now)),
         }
@@ -121,6 +140,7 @@ impl Store<'_> {
                 key.as_str().into(),
                 caller.user_agent.into(),
                 caller.ip.clone().into(),
+                optional_uuid_argument(held.facts.session.id),
             ],
         )?;
         if inserted.is_empty() {
@@ -160,45 +180,50 @@ impl Store<'_> {
 }
 
 /// The one row of facts.sql; none if it is gone or has no session.
-fn held(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
+fn facts(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
     if table.is_empty() {
         return Ok(None);
     }
     let row = table.first();
-    let Some(session) = session(&row, 6)? else {
+    let Some(mut held) = held(&row, now)? else {
         return Ok(None);
     };
-    let live = match column(&row, 14)? {
-        None => None,
-        Some(id) => Some((
-            token_row(&row, id, 15)?,
-            column(&row, 17)?.unwrap_or_default(),
-        )),
+    if let Some(id) = column(&row, 14)? {
+        let digest = column(&row, 17)?.unwrap_or_default();
+        held.live = Some((token_row(&row, id, 15)?, digest));
+        held.facts.live = Some(Live {
+            replaced_presented: column(&row, 18)?.unwrap_or(false),
+        });
+    }
+    Ok(Some(held))
+}
+
+/// The columns that claim.sql and facts.sql begin with: the token and its session; none if it has none.
+fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
+    let Some(session) = session(row, 6)? else {
+        return Ok(None);
     };
-    let (created_at, updated_at) = (timestamp(&row, 4)?, timestamp(&row, 5)?);
-    let presented = if required(&row, 3)? {
+    let presented = if required(row, 3)? {
         Presented::Live
     } else {
-        Presented::Revoked(updated_at)
+        Presented::Revoked(timestamp(row, 5)?)
     };
-    let key = column::<String>(&row, 12)?.map(Zeroizing::new);
+    let key = column::<String>(row, 12)?.map(Zeroizing::new);
     Ok(Some(Box::new(Held {
         facts: Facts {
             session,
             presented,
-            live: live.is_some().then_some(Live {
-                replaced_presented: column(&row, 18)?.unwrap_or(false),
-            }),
+            live: None,
         },
         now,
         row: TokenRow {
-            id: required(&row, 1)?,
-            instance_id: uuid(&row, 2)?,
-            created_at,
+            id: required(row, 1)?,
+            instance_id: uuid(row, 2)?,
+            created_at: timestamp(row, 4)?,
         },
-        live,
+        live: None,
         key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
-        rotations: column(&row, 13)?.unwrap_or(0),
+        rotations: column(row, 13)?.unwrap_or(0),
         chain: None,
     })))
 }

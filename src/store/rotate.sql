@@ -1,11 +1,12 @@
--- Swaps the live token $1 for its child, and records the use. No row: the token was not live any
--- more (somebody changed it without the session's lock), or had this child before (somebody set it
--- live again by hand), and nothing was changed.
--- $1 id  $2 child's digest  $3 now  $4 replay key  $5 user agent  $6 ip
+-- Swaps the live token $1 of the locked session $7 for its child, and records the use. No row: the token
+-- is not live any more (it was revoked before the lock was held, or by hand without it), is another
+-- session's, or had this child before (somebody set it live again by hand); nothing was changed.
+-- $1 id  $2 child's digest  $3 now  $4 replay key  $5 user agent  $6 ip  $7 session
 WITH parent AS (
     UPDATE auth.refresh_tokens AS t
        SET revoked = true, updated_at = $3
      WHERE t.id OPERATOR(pg_catalog.=) $1
+       AND t.session_id OPERATOR(pg_catalog.=) $7
        AND t.revoked IS FALSE
        AND NOT EXISTS (SELECT FROM auth.refresh_tokens AS c WHERE c.token OPERATOR(pg_catalog.=) $2)
     RETURNING t.instance_id, t.token, t.user_id, t.session_id

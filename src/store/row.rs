@@ -45,6 +45,11 @@ pub(super) fn uuid_argument<'a>(id: Uuid) -> DatumWithOid<'a> {
     pgrx::Uuid::from_bytes(id.into_bytes()).into()
 }
 
+/// `id` as a parameter; NULL if there is none.
+pub(super) fn optional_uuid_argument<'a>(id: Option<Uuid>) -> DatumWithOid<'a> {
+    id.map_or_else(|| DatumWithOid::null_oid(pg_sys::UUIDOID), uuid_argument)
+}
+
 /// `ids` as a parameter of type `uuid[]`.
 pub(super) fn uuids_argument<'a>(ids: &[Uuid]) -> DatumWithOid<'a> {
     let ids: Vec<_> = ids

@@ -144,14 +144,14 @@ const CASES: [Case; 31] = [
         0,
         nothing,
         |f| assert_eq!(f.status(&f.tokens[0].clone()), "rotated"),
-        3,
+        2,
     ),
     (
         "rotated again",
         3,
         nothing,
         |f| assert_eq!(f.status(&f.tokens[3].clone()), "rotated"),
-        3,
+        2,
     ),
     (
         "replayed",
