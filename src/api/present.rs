@@ -140,11 +140,16 @@ impl Presentation<'_> {
         let kept = held.key.take_if(|_| {
             may_keep_key && replay::keeps_key(&held.facts.session, self.policy, held.now)
         });
+        let is_kept = kept.is_some();
         let key = match kept {
             Some(key) => key,
             None => ReplayKey::generate()?,
         };
         let child = self.token.child(&key);
+        // Nobody can have derived a child with a fresh key.
+        if is_kept && self.store.exists(&child.digest())? {
+            return Ok(None);
+        }
         let row = self.store.rotate(held, &child.digest(), &key, caller)?;
         Ok(row.map(|row| {
             let session = held.facts.session.refreshed(held.now);

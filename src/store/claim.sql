@@ -6,8 +6,6 @@
 SELECT t.id,
        t.instance_id,
        t.revoked IS FALSE,
-       t.created_at,
-       t.updated_at,
        s.id,
        s.user_id,
        s.oauth_client_id,
@@ -15,12 +13,10 @@ SELECT t.id,
        s.refreshed_at,
        s.not_after,
        s.refresh_token_hmac_key,
-       s.refresh_token_counter,
        t.session_id IS NOT NULL
   FROM auth.refresh_tokens AS t
   LEFT JOIN LATERAL (
-       SELECT l.id, l.user_id, l.oauth_client_id, l.created_at, l.refreshed_at, l.not_after,
-              l.refresh_token_hmac_key, l.refresh_token_counter
+       SELECT l.id, l.user_id, l.oauth_client_id, l.created_at, l.refreshed_at, l.not_after, l.refresh_token_hmac_key
          FROM auth.sessions AS l
         WHERE l.id OPERATOR(pg_catalog.=) t.session_id
           FOR NO KEY UPDATE

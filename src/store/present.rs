@@ -39,6 +39,7 @@ plan!(
     "touch.sql",
     [UUIDOID, TIMESTAMPTZOID, TEXTOID, INETOID]
 );
+plan!(EXISTS, fresh, "exists.sql", [TEXTOID]);
 plan!(HAS_CHILD, fresh, "has_child.sql", [TEXTOID]);
 plan!(DESCENT, fresh, "descent.sql", [UUIDOID, TEXTARRAYOID]);
 
@@ -46,8 +47,8 @@ plan!(DESCENT, fresh, "descent.sql", [UUIDOID, TEXTARRAYOID]);
 pub enum Claim {
     /// There is no such token.
     NotFound,
-    /// Its session is locked and as it is under the lock; the token was live before that. Enough to
-    /// rotate it, which tests that again; for any other verdict it is to be read again.
+    /// Its session is locked and as it is under the lock; the token was live before that. That is enough to
+    /// rotate it, which tests it again; for any other verdict the family is to be read under the lock.
     Found(Box<Held>),
     /// Its family is locked, and read under the lock.
     Held(Box<Held>),
@@ -91,7 +92,7 @@ impl Store<'_> {
             return Ok(Claim::NotFound);
         }
         let found = found.first();
-        if !required::<bool>(&found, 14)? {
+        if !required::<bool>(&found, 11)? {
             return Ok(self.lock_chain(digest.as_str())?.held(digest, now()));
         }
         match held(&found, now())? {
@@ -121,8 +122,7 @@ impl Store<'_> {
         }
     }
 
-    /// Swaps the presented token for its child. None: it is not live any more, or has this child
-    /// already; nothing changed.
+    /// Swaps the presented token for its child. None: it is not live any more; nothing changed.
     pub fn rotate(
         &self,
         held: &Held,
@@ -164,6 +164,12 @@ impl Store<'_> {
         TOUCH.run(self.client, &arguments).map(drop)
     }
 
+    /// Whether there is a token with `digest`.
+    pub fn exists(&self, digest: &Digest) -> Result<bool, Error> {
+        let found = EXISTS.run(self.client, &[digest.as_str().into()])?;
+        required(&found.first(), 1)
+    }
+
     /// Whether the token with `digest` was replaced by another one.
     pub fn has_child(&self, digest: &Digest) -> Result<bool, Error> {
         let found = HAS_CHILD.run(self.client, &[digest.as_str().into()])?;
@@ -188,6 +194,11 @@ fn facts(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, 
     let Some(mut held) = held(&row, now)? else {
         return Ok(None);
     };
+    held.row.created_at = timestamp(&row, 11)?;
+    held.rotations = column(&row, 13)?.unwrap_or(0);
+    if held.facts.presented != Presented::Live {
+        held.facts.presented = Presented::Revoked(timestamp(&row, 12)?);
+    }
     if let Some(id) = column(&row, 14)? {
         let digest = column(&row, 17)?.unwrap_or_default();
         held.live = Some((token_row(&row, id, 15)?, digest));
@@ -198,32 +209,31 @@ fn facts(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, 
     Ok(Some(held))
 }
 
-/// The columns that claim.sql and facts.sql begin with: the token and its session; none if it has none.
+/// The columns that claim.sql and facts.sql begin with, of the token and its session; none if it has none.
+/// What a rotation doesn't ask for is as if it were not known.
 fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
-    let Some(session) = session(row, 6)? else {
+    let Some(session) = session(row, 4)? else {
         return Ok(None);
     };
-    let presented = if required(row, 3)? {
-        Presented::Live
-    } else {
-        Presented::Revoked(timestamp(row, 5)?)
-    };
-    let key = column::<String>(row, 12)?.map(Zeroizing::new);
+    let key = column::<String>(row, 10)?.map(Zeroizing::new);
     Ok(Some(Box::new(Held {
         facts: Facts {
             session,
-            presented,
+            presented: match required(row, 3)? {
+                true => Presented::Live,
+                false => Presented::Revoked(None),
+            },
             live: None,
         },
         now,
         row: TokenRow {
             id: required(row, 1)?,
             instance_id: uuid(row, 2)?,
-            created_at: timestamp(row, 4)?,
+            created_at: None,
         },
         live: None,
         key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
-        rotations: column(row, 13)?.unwrap_or(0),
+        rotations: 0,
         chain: None,
     })))
 }

@@ -1,6 +1,6 @@
 -- Swaps the live token $1 of the locked session $7 for its child, and records the use. No row: the token
--- is not live any more (it was revoked before the lock was held, or by hand without it), is another
--- session's, or had this child before (somebody set it live again by hand); nothing was changed.
+-- is not live any more (it was revoked before the lock was held, or by hand without it), or is another
+-- session's; nothing was changed.
 -- $1 id  $2 child's digest  $3 now  $4 replay key  $5 user agent  $6 ip  $7 session
 WITH parent AS (
     UPDATE auth.refresh_tokens AS t
@@ -8,8 +8,7 @@ WITH parent AS (
      WHERE t.id OPERATOR(pg_catalog.=) $1
        AND t.session_id OPERATOR(pg_catalog.=) $7
        AND t.revoked IS FALSE
-       AND NOT EXISTS (SELECT FROM auth.refresh_tokens AS c WHERE c.token OPERATOR(pg_catalog.=) $2)
-    RETURNING t.instance_id, t.token, t.user_id, t.session_id
+    RETURNING t.instance_id, t.token, t.user_id
 ), refreshed AS (
     UPDATE auth.sessions AS s
        SET updated_at = $3,
@@ -19,10 +18,10 @@ WITH parent AS (
            refresh_token_hmac_key = $4,
            refresh_token_counter = LEAST(COALESCE(s.refresh_token_counter, 0), 9223372036854775806)
                                    OPERATOR(pg_catalog.+) 1
-      FROM parent AS p
-     WHERE s.id OPERATOR(pg_catalog.=) p.session_id
+     WHERE s.id OPERATOR(pg_catalog.=) $7
+       AND EXISTS (SELECT FROM parent)
 )
 INSERT INTO auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
-SELECT p.instance_id, $2, p.user_id, false, $3, $3, p.token, p.session_id
+SELECT p.instance_id, $2, p.user_id, false, $3, $3, p.token, $7
   FROM parent AS p
 RETURNING id

@@ -147,11 +147,11 @@ const CASES: [Case; 31] = [
         2,
     ),
     (
-        "rotated again",
+        "rotated again, with the same key",
         3,
         nothing,
         |f| assert_eq!(f.status(&f.tokens[3].clone()), "rotated"),
-        2,
+        3,
     ),
     (
         "replayed",
