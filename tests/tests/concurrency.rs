@@ -706,6 +706,24 @@ fn twenty_presentations_without_rotation_change_no_token() {
     assert_sound(client);
 }
 
+/// A token that was live when they came, and not any more when they got the lock, is no token to keep.
+#[test]
+fn twenty_that_waited_for_an_issue_do_not_keep_the_token_that_it_replaced() {
+    let database = database();
+    set(&database, "rotation = off");
+    let client = &mut database.connect();
+    let mut crowd = Racers::new(&database, CROWD);
+    let family = Family::new(client);
+    let Family { user, session, .. } = &family;
+    let lock = format!("SELECT auth.issue_refresh_token('{user}', '{session}')");
+    let grants = crowd.behind(client, &lock, |_, client| {
+        rotate(client, &family.token).expect("a verdict")
+    });
+    assert_eq!(statuses(&grants, "revoked"), CROWD);
+    assert_eq!(family.rows(client), (2, 1));
+    assert_invariants(client);
+}
+
 /// The number of sessions in the database.
 fn sessions(client: &mut Client) -> i64 {
     let row = client.query_one("SELECT count(*) FROM auth.sessions", &[]);
