@@ -8,8 +8,10 @@ use uuid::Uuid;
 /// How much is in the tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Sessions, each with a user of its own.
+    /// Sessions.
     pub sessions: usize,
+    /// Sessions of a user.
+    pub per_user: usize,
     /// Tokens of each session, of which the last is live.
     pub family: usize,
 }
@@ -37,11 +39,14 @@ impl Copy {
 /// # Errors
 /// As the server raises them.
 pub fn fill(client: &mut Client, contender: Contender, size: Size) -> Result<Vec<Held>, Error> {
+    let owners: Vec<_> = (0..size.sessions.div_ceil(size.per_user))
+        .map(|_| Uuid::new_v4())
+        .collect();
     let mut held: Vec<_> = (0..size.sessions)
-        .map(|_| Held {
+        .map(|number| Held {
             token: String::new(),
             session: Uuid::new_v4(),
-            user: Uuid::new_v4(),
+            user: owners[number / size.per_user],
         })
         .collect();
     client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off")?;
@@ -165,12 +170,21 @@ fn claims(client: &mut Client, held: &[Held]) -> Result<(), Error> {
 }
 
 impl Size {
-    /// `rows` tokens in families of `family`.
+    /// `rows` tokens in families of `family`, each with a user of its own.
     pub fn of(rows: usize, family: usize) -> Self {
         let family = family.clamp(1, rows.max(1));
         Self {
             sessions: (rows / family).max(1),
+            per_user: 1,
             family,
+        }
+    }
+
+    /// As this, with `sessions` of a user.
+    pub fn per_user(self, sessions: usize) -> Self {
+        Self {
+            per_user: sessions.max(1),
+            ..self
         }
     }
 }

@@ -2,12 +2,14 @@
 //! its own, on a throw-away cluster. Rounds of the contenders interleave: what disturbs the machine
 //! disturbs all of them, and only ratios inside one run are compared.
 
+mod calls;
 mod chart;
 mod contender;
 mod fill;
 mod growth;
 mod load;
 mod measure;
+mod peers;
 mod report;
 mod server;
 mod statistics;
@@ -15,6 +17,7 @@ mod statistics;
 use clap::{Parser, ValueEnum as _};
 use contender::Contender;
 use fill::Size;
+use measure::Commit;
 use refresh_tokens_tests::Cluster;
 use report::Report;
 use std::error::Error;
@@ -42,9 +45,9 @@ struct Options {
     /// Numbers of connections
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16])]
     connections: Vec<usize>,
-    /// Settings of synchronous_commit: off shows what the CPU does, on what users get
-    #[arg(long, value_delimiter = ',', default_values_t = ["off".to_owned(), "on".to_owned()])]
-    synchronous_commit: Vec<String>,
+    /// What a commit waits for
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Commit::value_variants().to_vec())]
+    commit: Vec<Commit>,
     /// Refreshes per second over all connections (open loop) instead of as fast as answers come
     #[arg(long)]
     rate: Option<f64>,
@@ -54,6 +57,12 @@ struct Options {
     /// Lengths of a family to compare, in tokens
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 100_000])]
     families: Vec<usize>,
+    /// Numbers of sessions of a user to compare
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10_000])]
+    users: Vec<usize>,
+    /// Leave out the libraries for Python
+    #[arg(long)]
+    no_python: bool,
     /// Calls of one backend, after which its memory is looked at
     #[arg(long, default_value_t = 100_000)]
     calls: usize,
@@ -87,15 +96,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         seconds: options.seconds,
         rate: options.rate,
     };
-    for setting in &options.synchronous_commit {
+    for &commit in &options.commit {
         let runs = measure::throughput(
             &mut targets,
             &options.connections,
-            setting,
+            commit,
             plan,
             &mut report,
         )?;
-        report.throughput(setting, &runs)?;
+        report.throughput(commit, &runs)?;
     }
     let costs = measure::costs(&mut targets, plan, &mut report)?;
     report.costs(&costs)?;
@@ -104,12 +113,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         .find(|target| target.contender == Contender::Extension)
     {
         let refusals = measure::refusals(target, plan, &mut report)?;
-        report.refusals(&refusals)?;
+        report.refusals(&refusals);
         let policy = growth::policy(target, plan, &mut report)?;
         report.policy(&policy);
         let memory = growth::memory(target, options.calls, &mut report)?;
         report.memory(&memory);
+        let calls = calls::calls(target, plan, &mut report)?;
+        report.calls(&calls);
+        if !options.no_python {
+            let peers = peers::peers(&cluster, target, size, plan, &mut report)?;
+            report.peers(&peers);
+        }
     }
+    let users = calls::users(&cluster, &options.users, plan, &mut report)?;
+    report.users(&users);
     let families = growth::families(&cluster, &options.families, plan, &mut report)?;
     report.families(&families)?;
     let sizes: Vec<_> = options

@@ -4,8 +4,54 @@ use crate::contender::Contender;
 use crate::load::{Load, Sample, Target, Until};
 use crate::report::Report;
 use crate::server;
+use clap::ValueEnum;
 use postgres::Error;
 use std::time::{Duration, Instant};
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Commit {
+    /// synchronous_commit off: for nothing, which shows what the CPU does
+    Off,
+    /// synchronous_commit on: for the disk, which is what users get
+    On,
+    /// fsync off: for the operating system alone
+    FsyncOff,
+}
+
+impl Commit {
+    /// What it sets.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Off => "synchronous_commit off",
+            Self::On => "synchronous_commit on",
+            Self::FsyncOff => "fsync off",
+        }
+    }
+
+    /// Its name in the names of files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::FsyncOff => "fsync_off",
+        }
+    }
+
+    fn set(self, targets: &mut [Target]) -> Result<(), Error> {
+        let (synchronous_commit, fsync) = match self {
+            Self::Off => ("off", "on"),
+            Self::On => ("on", "on"),
+            Self::FsyncOff => ("on", "off"),
+        };
+        for target in &mut *targets {
+            target.set("synchronous_commit", synchronous_commit)?;
+        }
+        targets.first_mut().map_or(Ok(()), |target| {
+            server::configure(&mut target.admin, &[("fsync", fsync)])
+        })
+    }
+}
 
 /// How often and how long.
 #[derive(Clone, Copy)]
@@ -28,22 +74,22 @@ pub struct Run {
     pub samples: Vec<Sample>,
 }
 
-/// Throughput, latency and CPU at each of `connections`, with `synchronous_commit` as `setting`.
+/// Throughput, latency and CPU at each of `connections`, where a commit waits for `commit`.
 ///
 /// # Errors
 /// As the server raises them.
 pub fn throughput(
     targets: &mut [Target],
     connections: &[usize],
-    setting: &str,
+    commit: Commit,
     plan: Rounds,
     report: &mut Report,
 ) -> Result<Vec<Run>, Error> {
     let most = connections.iter().copied().max().unwrap_or(1);
     for target in &mut *targets {
         target.open(most)?;
-        target.set("synchronous_commit", setting)?;
     }
+    commit.set(targets)?;
     let mut runs: Vec<_> = connections
         .iter()
         .flat_map(|&connections| {
@@ -57,7 +103,8 @@ pub fn throughput(
     for round in 1..=plan.rounds {
         for (index, run) in runs.iter_mut().enumerate() {
             report.progress(&format!(
-                "synchronous_commit {setting}: round {round} of {}, {} connections, {}",
+                "{}: round {round} of {}, {} connections, {}",
+                commit.label(),
                 plan.rounds,
                 run.connections,
                 run.contender.name()
@@ -70,6 +117,7 @@ pub fn throughput(
             })?);
         }
     }
+    Commit::On.set(targets)?;
     Ok(runs)
 }
 

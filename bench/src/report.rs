@@ -1,10 +1,13 @@
-//! What is written: tables to the terminal, results.json and pictures to a folder.
+//! What is written: tables to the terminal; the same as tables.md, results.json and pictures to a folder.
 
 use crate::Options;
+use crate::calls::{Call, User};
 use crate::chart;
 use crate::contender::Contender;
 use crate::growth::{Family, Memory, Policy, Scale};
-use crate::measure::{Cost, Refusal, Run};
+use crate::load::Sample;
+use crate::measure::{Commit, Cost, Refusal, Run};
+use crate::peers::Peer;
 use crate::statistics::Median;
 use refresh_tokens_tests::Cluster;
 use serde_json::{Map, Value, json};
@@ -17,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub struct Report {
     folder: PathBuf,
     json: Map<String, Value>,
+    markdown: String,
 }
 
 type Done = Result<(), Box<dyn Error>>;
@@ -56,6 +60,7 @@ impl Report {
         Ok(Self {
             folder: folder.to_owned(),
             json,
+            markdown: String::new(),
         })
     }
 
@@ -68,40 +73,37 @@ impl Report {
         }
     }
 
-    /// Throughput, latency and CPU with `synchronous_commit` as `setting`.
+    /// Throughput, latency and CPU where a commit waits for `commit`.
     ///
     /// # Errors
     /// A picture can't be written.
-    pub fn throughput(&mut self, setting: &str, runs: &[Run]) -> Done {
-        self.title(&format!("Refreshes, synchronous_commit {setting}"));
-        println!(
-            "{:<13}{:>4}  {:<26}{:>7}{:>8}{:>8}  {:<24}CPU / floor's",
-            "", "conn", "per second", "p50 us", "p95", "p99", "CPU us"
-        );
+    pub fn throughput(&mut self, commit: Commit, runs: &[Run]) -> Done {
+        let mut json = Vec::new();
         let mut rows = Vec::new();
         for run in runs {
             let floor = find(runs, Contender::Floor, run.connections).unwrap_or(run);
-            let measure =
-                |of: fn(&crate::load::Sample) -> f64| Median::of(run.samples.iter().map(of));
+            let measure = |of: fn(&Sample) -> f64| Median::of(run.samples.iter().map(of));
             let (rate, cpu) = (measure(|s| s.rate), measure(|s| s.cpu));
-            let (p50, p95, p99) = (
+            let [p50, p95, p99] = [
                 measure(|s| s.quantile(0.5)),
                 measure(|s| s.quantile(0.95)),
                 measure(|s| s.quantile(0.99)),
-            );
-            let ratio = ratios(
-                run.samples.iter().map(|s| s.cpu),
-                floor.samples.iter().map(|s| s.cpu),
-            );
-            println!(
-                "{:<13}{:>4}  {rate:<26}{:>7.0}{:>8.0}{:>8.0}  {cpu:<24}{ratio}",
-                run.contender.name(),
-                run.connections,
-                p50.median,
-                p95.median,
-                p99.median
-            );
-            rows.push(json!({
+            ];
+            let ratio = run.ratio(floor, |s| s.cpu);
+            rows.push(vec![
+                run.contender.name().to_owned(),
+                run.connections.to_string(),
+                rate.to_string(),
+                format!(
+                    "{:.2} / {:.2} / {:.2}",
+                    p50.median / 1e3,
+                    p95.median / 1e3,
+                    p99.median / 1e3
+                ),
+                cpu.to_string(),
+                ratio.to_string(),
+            ]);
+            json.push(json!({
                 "contender": run.contender.name(),
                 "connections": run.connections,
                 "refreshes_per_second": rate.json(),
@@ -112,37 +114,51 @@ impl Report {
                 "cpu_to_floor": ratio.json(),
             }));
         }
-        self.ratios_to_peers(runs);
+        self.table(
+            &format!("Refreshes, {}", commit.label()),
+            &[
+                "contender",
+                "connections",
+                "refreshes per second",
+                "p50 / p95 / p99, ms",
+                "server CPU, µs",
+                "CPU to the floor",
+            ],
+            rows,
+        );
+        self.ratios_to_peers(commit, runs);
         self.json
-            .insert(format!("synchronous_commit_{setting}"), rows.into());
-        self.throughput_charts(setting, runs)
+            .insert(commit.label().replace(' ', "_"), json.into());
+        self.throughput_charts(commit, runs)
     }
 
-    fn ratios_to_peers(&mut self, runs: &[Run]) {
-        for run in runs
+    fn ratios_to_peers(&mut self, commit: Commit, runs: &[Run]) {
+        let peers = runs
             .iter()
-            .filter(|run| run.contender != Contender::Extension)
-        {
-            if let Some(ours) = find(runs, Contender::Extension, run.connections) {
-                let cpu = ratios(
-                    ours.samples.iter().map(|s| s.cpu),
-                    run.samples.iter().map(|s| s.cpu),
-                );
-                let rate = ratios(
-                    ours.samples.iter().map(|s| s.rate),
-                    run.samples.iter().map(|s| s.rate),
-                );
-                println!(
-                    "extension to {:<12} at {:>2} connections: CPU {cpu:<22} refreshes per second {rate}",
-                    run.contender.name(),
-                    run.connections
-                );
-            }
-        }
+            .filter(|run| run.contender != Contender::Extension);
+        let rows = peers.filter_map(|run| {
+            let ours = find(runs, Contender::Extension, run.connections)?;
+            Some(vec![
+                run.contender.name().to_owned(),
+                run.connections.to_string(),
+                ours.ratio(run, |s| s.cpu).to_string(),
+                ours.ratio(run, |s| s.rate).to_string(),
+            ])
+        });
+        self.table(
+            &format!("The extension to each, {}", commit.label()),
+            &[
+                "contender",
+                "connections",
+                "server CPU",
+                "refreshes per second",
+            ],
+            rows.collect(),
+        );
     }
 
-    fn throughput_charts(&self, setting: &str, runs: &[Run]) -> Done {
-        let bars = |of: fn(&crate::load::Sample) -> f64| -> Vec<_> {
+    fn throughput_charts(&self, commit: Commit, runs: &[Run]) -> Done {
+        let bars = |of: fn(&Sample) -> f64| -> Vec<_> {
             runs.iter()
                 .map(|run| {
                     let label = format!("{}, {}", run.contender.name(), run.connections);
@@ -150,16 +166,20 @@ impl Report {
                 })
                 .collect()
         };
+        let (name, subtitle) = (
+            commit.name(),
+            format!("by contender and connections, {}", commit.label()),
+        );
         self.chart(
-            &format!("throughput_{setting}"),
+            &format!("throughput_{name}"),
             "Refreshes per second",
-            &format!("by contender and connections, synchronous_commit {setting}"),
+            &subtitle,
             &bars(|s| s.rate),
         )?;
         self.chart(
-            &format!("cpu_{setting}"),
+            &format!("cpu_{name}"),
             "Server CPU per refresh, microseconds",
-            &format!("by contender and connections, synchronous_commit {setting}"),
+            &subtitle,
             &bars(|s| s.cpu),
         )
     }
@@ -169,23 +189,21 @@ impl Report {
     /// # Errors
     /// A picture can't be written.
     pub fn costs(&mut self, costs: &[Cost]) -> Done {
-        self.title("Each refresh, beside CPU");
-        println!(
-            "{:<13}{:<22}{:<26}{:<22}{:<22}HOT updates of sessions",
-            "", "WAL bytes", "after a checkpoint", "buffers", "growth in bytes"
-        );
+        let mut json = Vec::new();
         let mut rows = Vec::new();
         let mut bars = Vec::new();
         for cost in costs {
-            let of = |values: &[f64]| Median::of(values.iter().copied());
-            let (wal, full) = (of(&cost.wal), of(&cost.wal_full_pages));
-            let (buffers, growth) = (of(&cost.buffers), of(&cost.growth));
-            println!(
-                "{:<13}{wal:<22}{full:<26}{buffers:<22}{growth:<22}{:.1} %",
-                cost.contender.name(),
-                cost.hot * 100.0
-            );
-            rows.push(json!({
+            let (wal, full) = (median(&cost.wal), median(&cost.wal_full_pages));
+            let (buffers, growth) = (median(&cost.buffers), median(&cost.growth));
+            rows.push(vec![
+                cost.contender.name().to_owned(),
+                wal.to_string(),
+                full.to_string(),
+                buffers.to_string(),
+                growth.to_string(),
+                format!("{:.1} %", cost.hot * 100.0),
+            ]);
+            json.push(json!({
                 "contender": cost.contender.name(),
                 "wal_bytes": wal.json(),
                 "wal_bytes_after_checkpoint": full.json(),
@@ -195,7 +213,19 @@ impl Report {
             }));
             bars.push((cost.contender.name().to_owned(), wal));
         }
-        self.json.insert("costs".to_owned(), rows.into());
+        self.table(
+            "Each refresh, beside CPU",
+            &[
+                "contender",
+                "WAL bytes",
+                "WAL right after a checkpoint",
+                "buffers",
+                "growth, bytes",
+                "HOT updates of sessions",
+            ],
+            rows,
+        );
+        self.json.insert("costs".to_owned(), json.into());
         self.chart(
             "wal",
             "WAL bytes per refresh",
@@ -205,43 +235,52 @@ impl Report {
     }
 
     /// Refusals of malformed tokens.
-    ///
-    /// # Errors
-    /// None, so far.
-    pub fn refusals(&mut self, refusals: &[Refusal]) -> Done {
-        self.title("Malformed tokens, one connection");
-        println!(
-            "{:<50}{:<28}{:<20}rate of ours to it",
-            "", "calls per second", "CPU us"
-        );
+    pub fn refusals(&mut self, refusals: &[Refusal]) {
+        let mut json = Vec::new();
         let mut rows = Vec::new();
         for refusal in refusals {
-            let of = |values: &[f64]| Median::of(values.iter().copied());
-            let (rate, cpu) = (of(&refusal.rate), of(&refusal.cpu));
+            let (rate, cpu) = (median(&refusal.rate), median(&refusal.cpu));
             let ratio = ratios(
                 refusals[0].rate.iter().copied(),
                 refusal.rate.iter().copied(),
             );
-            println!("{:<50}{rate:<28}{cpu:<20}{ratio}", refusal.name);
-            rows.push(json!({
+            rows.push(vec![
+                refusal.name.to_owned(),
+                rate.to_string(),
+                cpu.to_string(),
+                ratio.to_string(),
+            ]);
+            json.push(json!({
                 "called": refusal.name,
                 "calls_per_second": rate.json(),
                 "cpu_us": cpu.json(),
                 "rate_of_refusal_to_it": ratio.json(),
             }));
         }
-        self.json.insert("malformed".to_owned(), rows.into());
-        Ok(())
+        self.table(
+            "Malformed tokens, one connection",
+            &[
+                "called",
+                "calls per second",
+                "server CPU, µs",
+                "rate of the refusal to it",
+            ],
+            rows,
+        );
+        self.json.insert("malformed".to_owned(), json.into());
     }
 
     /// Reading through a policy.
     pub fn policy(&mut self, policy: &Policy) {
-        self.title("is_session_live in a row level security policy, for each row");
-        let of = |values: &[f64]| Median::of(values.iter().copied());
-        let (with, without) = (of(&policy.with), of(&policy.without));
-        println!(
-            "CPU us per row of {}: {with} with the policy, {without} without",
-            policy.rows
+        let (with, without) = (median(&policy.with), median(&policy.without));
+        self.table(
+            "is_session_live in a row level security policy, for each row",
+            &["rows", "server CPU a row, µs", "without the policy"],
+            vec![vec![
+                policy.rows.to_string(),
+                with.to_string(),
+                without.to_string(),
+            ]],
         );
         let json = json!({
             "rows": policy.rows,
@@ -253,23 +292,110 @@ impl Report {
 
     /// A backend's memory.
     pub fn memory(&mut self, memory: &[Memory]) {
-        self.title("Memory of one backend");
-        println!("{:<12}{:<22}memory contexts kB", "rotations", "private kB");
+        let kilobytes = |bytes: u64| (bytes / 1024).to_string();
+        let rows = memory.iter().map(|memory| {
+            vec![
+                memory.calls.to_string(),
+                kilobytes(memory.private),
+                kilobytes(memory.contexts.unsigned_abs()),
+            ]
+        });
+        let rows = rows.collect();
+        self.table(
+            "Memory of one backend",
+            &["rotations", "private memory, kB", "memory contexts, kB"],
+            rows,
+        );
+        let json: Vec<_> = memory
+            .iter()
+            .map(|memory| {
+                json!({
+                    "rotations": memory.calls,
+                    "private_bytes": memory.private,
+                    "memory_contexts_bytes": memory.contexts,
+                })
+            })
+            .collect();
+        self.json.insert("memory".to_owned(), json.into());
+    }
+
+    /// Calls other than a rotation that counts.
+    pub fn calls(&mut self, calls: &[Call]) {
+        let mut json = Map::new();
         let mut rows = Vec::new();
-        for memory in memory {
-            println!(
-                "{:<12}{:<22}{}",
-                memory.calls,
-                memory.private / 1024,
-                memory.contexts / 1024
-            );
-            rows.push(json!({
-                "rotations": memory.calls,
-                "private_bytes": memory.private,
-                "memory_contexts_bytes": memory.contexts,
+        for call in calls {
+            let cpu = median(&call.cpu);
+            rows.push(vec![call.name.to_owned(), cpu.to_string()]);
+            json.insert(call.name.to_owned(), cpu.json());
+        }
+        self.table("Other calls", &["call", "server CPU, µs"], rows);
+        self.json.insert("calls_cpu_us".to_owned(), json.into());
+    }
+
+    /// Libraries for Python.
+    pub fn peers(&mut self, peers: &[Peer]) {
+        let mut json = Vec::new();
+        let mut rows = Vec::new();
+        for peer in peers {
+            let (time, cpu) = (median(&peer.time), median(&peer.cpu));
+            let ratio = ratios(peer.cpu.iter().copied(), peers[0].cpu.iter().copied());
+            rows.push(vec![
+                peer.name.to_owned(),
+                time.to_string(),
+                cpu.to_string(),
+                ratio.to_string(),
+            ]);
+            json.push(json!({
+                "library": peer.name,
+                "ms": time.json(),
+                "cpu_us": cpu.json(),
+                "cpu_to_extension": ratio.json(),
             }));
         }
-        self.json.insert("memory".to_owned(), rows.into());
+        self.table(
+            "Libraries for Python, one connection, synchronous_commit off",
+            &[
+                "library",
+                "a refresh, ms",
+                "server CPU, µs",
+                "CPU to the extension's",
+            ],
+            rows,
+        );
+        self.json.insert("python".to_owned(), json.into());
+    }
+
+    /// Calls for users with several numbers of sessions.
+    pub fn users(&mut self, users: &[User]) {
+        let mut json = Vec::new();
+        let mut rows = Vec::new();
+        for user in users {
+            let [rotate, list, revoke] =
+                [&user.rotate, &user.list, &user.revoke].map(|of| median(of));
+            rows.push(vec![
+                user.sessions.to_string(),
+                rotate.to_string(),
+                list.to_string(),
+                revoke.to_string(),
+            ]);
+            json.push(json!({
+                "sessions": user.sessions,
+                "rotate_cpu_us": rotate.json(),
+                "list_cpu_us_per_session": list.json(),
+                "revoke_cpu_us_per_session": revoke.json(),
+            }));
+        }
+        self.table(
+            "Users with many sessions, server CPU in µs",
+            &[
+                "sessions of a user",
+                "rotate",
+                "list_sessions, a session",
+                "revoke_user_sessions, a session",
+            ],
+            rows,
+        );
+        self.json.insert("users".to_owned(), json.into());
     }
 
     /// Calls to families of several lengths.
@@ -277,16 +403,19 @@ impl Report {
     /// # Errors
     /// A picture can't be written.
     pub fn families(&mut self, families: &[Family]) -> Done {
-        self.title("Families of several lengths, CPU us per call");
-        println!("{:<12}{:<26}{:<26}revoke", "tokens", "rotate", "replay");
+        let mut json = Vec::new();
         let mut rows = Vec::new();
         let mut bars = Vec::new();
         for family in families {
-            let of = |values: &[f64]| Median::of(values.iter().copied());
-            let (rotate, replay, revoke) =
-                (of(&family.rotate), of(&family.replay), of(&family.revoke));
-            println!("{:<12}{rotate:<26}{replay:<26}{revoke}", family.length);
-            rows.push(json!({
+            let [rotate, replay, revoke] =
+                [&family.rotate, &family.replay, &family.revoke].map(|of| median(of));
+            rows.push(vec![
+                family.length.to_string(),
+                rotate.to_string(),
+                replay.to_string(),
+                revoke.to_string(),
+            ]);
+            json.push(json!({
                 "family": family.length,
                 "rotate_cpu_us": rotate.json(),
                 "replay_cpu_us": replay.json(),
@@ -297,7 +426,12 @@ impl Report {
                     .map(|(call, cost)| (format!("{call}, {}", family.length), cost)),
             );
         }
-        self.json.insert("families".to_owned(), rows.into());
+        self.table(
+            "Families of several lengths, server CPU in µs",
+            &["tokens in the family", "rotate", "replay", "revoke"],
+            rows,
+        );
+        self.json.insert("families".to_owned(), json.into());
         let (title, subtitle) = (
             "Server CPU per call, microseconds",
             "by length of the family",
@@ -313,23 +447,20 @@ impl Report {
         let Some(smallest) = scales.first() else {
             return Ok(());
         };
-        self.title("Tables of several sizes, one connection, synchronous_commit off");
-        println!(
-            "{:<12}{:<8}{:<26}{:<24}rate / the first's",
-            "tokens", "MB", "per second", "CPU us"
-        );
+        let mut json = Vec::new();
         let mut rows = Vec::new();
         let mut bars = Vec::new();
         for scale in scales {
-            let of = |values: &[f64]| Median::of(values.iter().copied());
-            let (rate, cpu) = (of(&scale.rate), of(&scale.cpu));
+            let (rate, cpu) = (median(&scale.rate), median(&scale.cpu));
             let ratio = ratios(scale.rate.iter().copied(), smallest.rate.iter().copied());
-            println!(
-                "{:<12}{:<8}{rate:<26}{cpu:<24}{ratio}",
-                scale.rows,
-                scale.bytes >> 20
-            );
-            rows.push(json!({
+            rows.push(vec![
+                scale.rows.to_string(),
+                (scale.bytes >> 20).to_string(),
+                rate.to_string(),
+                cpu.to_string(),
+                ratio.to_string(),
+            ]);
+            json.push(json!({
                 "rows": scale.rows,
                 "bytes": scale.bytes,
                 "refreshes_per_second": rate.json(),
@@ -338,7 +469,18 @@ impl Report {
             }));
             bars.push((format!("{} tokens", scale.rows), cpu));
         }
-        self.json.insert("scale".to_owned(), rows.into());
+        self.table(
+            "Tables of several sizes, one connection, synchronous_commit off",
+            &[
+                "tokens",
+                "size, MB",
+                "refreshes per second",
+                "server CPU, µs",
+                "rate to the first",
+            ],
+            rows,
+        );
+        self.json.insert("scale".to_owned(), json.into());
         let (title, subtitle) = (
             "Server CPU per rotation, microseconds",
             "by size of the table",
@@ -346,29 +488,61 @@ impl Report {
         self.chart("scale", title, subtitle, &bars)
     }
 
-    /// Writes results.json.
+    /// Writes results.json and tables.md.
     ///
     /// # Errors
-    /// It can't be written.
+    /// They can't be written.
     pub fn finish(self) -> Done {
-        let path = self.folder.join("results.json");
-        fs::write(&path, serde_json::to_string_pretty(&self.json)? + "\n")?;
+        let json = serde_json::to_string_pretty(&self.json)? + "\n";
+        fs::write(self.folder.join("results.json"), json)?;
+        fs::write(self.folder.join("tables.md"), &self.markdown)?;
         println!(
-            "\nresults.json and pictures are in {}",
+            "\nresults.json, tables.md and pictures are in {}",
             self.folder.display()
         );
         Ok(())
     }
 
-    fn title(&mut self, title: &str) {
+    /// Prints a table, and keeps it for tables.md.
+    fn table(&mut self, title: &str, head: &[&str], rows: Vec<Vec<String>>) {
         self.progress("");
+        let head = head.iter().map(|&cell| cell.to_owned()).collect();
+        let mut lines: Vec<Vec<String>> = vec![head];
+        lines.extend(rows);
         println!("\n{title}");
+        let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max();
+        let widths: Vec<_> = (0..lines[0].len()).filter_map(width).collect();
+        for line in &lines {
+            let cells = line.iter().zip(&widths);
+            let cells: Vec<_> = cells
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            println!("{}", cells.join("  ").trim_end());
+        }
+        let rule = vec!["---".to_owned(); widths.len()];
+        lines.insert(1, rule);
+        self.markdown += &format!("## {title}\n\n");
+        for line in lines {
+            self.markdown += &format!("| {} |\n", line.join(" | "));
+        }
+        self.markdown.push('\n');
     }
 
     fn chart(&self, name: &str, title: &str, subtitle: &str, bars: &[(String, Median)]) -> Done {
         let path = self.folder.join(format!("{name}.svg"));
         Ok(fs::write(path, chart::bars(title, subtitle, bars))?)
     }
+}
+
+impl Run {
+    /// What `of` is of this to what it is of `other`.
+    fn ratio(&self, other: &Self, of: fn(&Sample) -> f64) -> Median {
+        ratios(self.samples.iter().map(of), other.samples.iter().map(of))
+    }
+}
+
+fn median(values: &[f64]) -> Median {
+    Median::of(values.iter().copied())
 }
 
 fn find(runs: &[Run], contender: Contender, connections: usize) -> Option<&Run> {
