@@ -6,6 +6,7 @@ pub mod format;
 pub mod history;
 mod invariants;
 mod pgbouncer;
+pub mod postgrest;
 mod race;
 mod state;
 mod token;
