@@ -78,6 +78,16 @@ make_temp() {
     if ((EUID == 0)); then chown postgres: "$TEMP"; fi
 }
 
+# start_server: a throw-away one in $TEMP, reached through a socket there only
+start_server() {
+    (
+        cd /
+        as_server "$BIN/initdb" --no-sync --no-locale -E UTF8 -A trust -U postgres -D "$TEMP/data" >"$TEMP/log"
+        as_server "$BIN/pg_ctl" start --silent --wait -D "$TEMP/data" -l "$TEMP/data/log" \
+            -o "-c listen_addresses='' -c unix_socket_directories='$TEMP' -c fsync=off"
+    )
+}
+
 cleanup() {
     local pidfile
     while read -r pidfile; do

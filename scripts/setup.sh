@@ -100,6 +100,18 @@ fetch_package() {
     touch "$folder/complete"
 }
 
+# The OAuth clients of tests/postgrest, which a Python of their own runs: $CLIENTS/bin/python.
+CLIENTS=$CACHE/postgrest-clients
+install_clients() {
+    local requirements=tests/postgrest/requirements.txt
+    ! cmp --quiet "$requirements" "$CLIENTS/requirements.txt" || return 0
+    say "Installing the OAuth clients of the tests (a few seconds)"
+    /usr/bin/python3 -m venv --clear "$CLIENTS"
+    "$CLIENTS/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" ||
+        fail "pip could not install what $requirements lists: see above."
+    cp "$requirements" "$CLIENTS/"
+}
+
 check_reach() {
     ((EUID != 0)) || (cd / && as_server test -x "$CACHE") ||
         fail "as root, the server runs as the user postgres, who can't enter $CACHE." \
