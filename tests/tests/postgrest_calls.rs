@@ -106,13 +106,7 @@ impl Api {
         owner
             .batch_execute(&sql.replace("{authenticator}", authenticator))
             .expect("an API");
-        let socket = database.cluster().socket().display();
-        let uri = format!(
-            "postgresql:///{}?host={socket}&user={authenticator}",
-            database.name
-        );
-        let config = Config::default()
-            .with("db-uri", &uri)
+        let config = Config::for_database(&database, authenticator)
             .with("db-schemas", "api")
             .with("db-anon-role", anon)
             .with("jwt-secret", SECRET);

@@ -1,6 +1,7 @@
 //! PostgREST's configuration: the parameters of its page "Configuration" that are needed here, from a
 //! file as PostgREST reads it, the environment (`PGRST_...`), and the database (`db-pre-config`).
 
+use crate::Database;
 use postgres::{Client, Error};
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +52,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// For a test's database, to which PostgREST connects as `authenticator`.
+    pub fn for_database(database: &Database, authenticator: &str) -> Self {
+        let socket = database.cluster().socket().display();
+        let uri = format!(
+            "postgresql:///{}?host={socket}&user={authenticator}",
+            database.name
+        );
+        Self::default().with("db-uri", &uri)
+    }
+
     /// Reads a configuration file, over which the environment wins.
     ///
     /// # Panics

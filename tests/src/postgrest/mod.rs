@@ -5,6 +5,7 @@
 //! cache of the schema (this looks every time, so nobody has to say that it changed), `statement_timeout` of
 //! a function, and the isolation level of a role. What is left out answers 501.
 
+pub mod application;
 mod arguments;
 mod config;
 mod http;
