@@ -13,12 +13,13 @@ BOLD, PLAIN = os.environ.get("BOLD", ""), os.environ.get("PLAIN", "")
 
 
 def short(value):
-    """The value with every long text cut for the screen."""
+    """The value with every token in it cut for the screen."""
     if isinstance(value, dict):
         return {name: short(member) for name, member in value.items()}
     if isinstance(value, list):
         return [short(member) for member in value]
-    return value[:20] + "…" if isinstance(value, str) and len(value) > 40 else value
+    is_token = isinstance(value, str) and value.startswith(("pgrt_", "eyJ"))
+    return f"{value[:10]}…{value[-6:]}" if is_token else value
 
 
 def step(number, title):
