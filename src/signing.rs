@@ -75,7 +75,7 @@ impl Alg {
 /// A row of `auth.signing_keys`.
 #[derive(Clone)]
 pub struct SigningKey {
-    /// Its name in tokens and key sets.
+    /// Its name in the table, in key sets, and in the tokens of a key that is published.
     pub kid: Uuid,
     /// From when on it signs.
     pub active_at: Timestamp,
@@ -148,7 +148,7 @@ impl SigningKey {
     /// The key can't sign.
     pub fn sign(&self, claims: &Map<String, Value>) -> Result<String, UnusableKey> {
         let header = Header {
-            kid: Some(self.name()),
+            kid: self.name_in_tokens(),
             ..Header::new(self.alg.algorithm())
         };
         jsonwebtoken::encode(&header, claims, &self.encoding()).map_err(|_| UnusableKey)
@@ -156,6 +156,24 @@ impl SigningKey {
 
     fn name(&self) -> String {
         self.kid.hyphenated().to_string()
+    }
+
+    /// Its name, where it is published. A secret is not: whoever verifies with one has it as a passphrase, which
+    /// has no name, and PostgREST from version 13 on refuses a token that names a key which it doesn't know.
+    fn name_in_tokens(&self) -> Option<String> {
+        (self.alg != Alg::Hs256).then(|| self.name())
+    }
+
+    /// The claims of `token`, if this key has signed it.
+    fn claims(&self, token: &str) -> Option<Map<String, Value>> {
+        let public = DecodingKey::from_jwk(&self.public().ok()?).ok()?;
+        // The algorithm is the key's, never what the token says (RFC 8725, section 3.1). The expiry is for the
+        // caller, who has the call's one time.
+        let mut validation = Validation::new(self.alg.algorithm());
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let token = jsonwebtoken::decode(token, &public, &validation);
+        Some(token.ok()?.claims)
     }
 
     fn encoding(&self) -> EncodingKey {
@@ -229,16 +247,11 @@ impl KeyRing {
 
     /// The claims of `token`, if one of these keys has signed it and it has not expired.
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
-        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
-        let key = self.verifying(now).find(|key| key.name() == kid)?;
-        let public = DecodingKey::from_jwk(&key.public().ok()?).ok()?;
-        // The algorithm is the key's, never what the token says (RFC 8725, section 3.1). The time is the
-        // call's one time.
-        let mut validation = Validation::new(key.alg.algorithm());
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        let claims = jsonwebtoken::decode::<Map<String, Value>>(token, &public, &validation);
-        let claims = claims.ok()?.claims;
+        let named = jsonwebtoken::decode_header(token).ok()?.kid;
+        let mut keys = self
+            .verifying(now)
+            .filter(|key| key.name_in_tokens() == named);
+        let claims = keys.find_map(|key| key.claims(token))?;
         let expiry = claims.get("exp")?.as_i64()?;
         (now.unix_seconds()? < expiry).then_some(claims)
     }

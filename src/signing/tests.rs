@@ -60,9 +60,15 @@ fn the_algorithm_is_the_keys() {
     let ring = KeyRing::new(vec![honest.clone()]);
     // HMAC with the public key as the secret: what a verifier that believes the header falls for
     let public = serde_json::to_vec(&honest.public().unwrap()).unwrap();
-    let forged = SigningKey::of(honest.kid, Alg::Hs256, Timestamp(0), public);
-    let token = forged.sign(&claims(expiry(now, 60))).unwrap();
-    assert_eq!(ring.verify(&token, now), None);
+    for kid in [Some(honest.name()), None] {
+        let header = Header {
+            kid,
+            ..Header::new(Algorithm::HS256)
+        };
+        let secret = EncodingKey::from_secret(&public);
+        let token = jsonwebtoken::encode(&header, &claims(expiry(now, 60)), &secret).unwrap();
+        assert_eq!(ring.verify(&token, now), None);
+    }
     let encode = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     for alg in ["none", "None", "HS256", "ES256", ""] {
         let header = serde_json::json!({ "alg": alg, "kid": honest.name() });
@@ -70,6 +76,27 @@ fn the_algorithm_is_the_keys() {
         let token = format!("{}.{}.", encode(header), encode(body));
         assert_eq!(ring.verify(&token, now), None, "{alg}");
     }
+}
+
+#[test]
+fn a_token_names_its_key_where_that_is_published() {
+    let now = Timestamp(5);
+    let ring = KeyRing::new(
+        [Alg::Hs256, Alg::Hs256, Alg::Es256, Alg::EdDsa]
+            .map(|alg| key(alg, 0))
+            .to_vec(),
+    );
+    for key in &ring.0 {
+        let token = key.sign(&claims(expiry(now, 60))).unwrap();
+        let named = jsonwebtoken::decode_header(&token).unwrap().kid;
+        assert_eq!(named, (key.alg != Alg::Hs256).then(|| key.name()));
+        assert!(
+            ring.verify(&token, now).is_some(),
+            "each of several secrets is tried"
+        );
+    }
+    let stranger = key(Alg::Hs256, 0).sign(&claims(expiry(now, 60))).unwrap();
+    assert_eq!(ring.verify(&stranger, now), None);
 }
 
 #[test]

@@ -936,7 +936,13 @@ fn the_newest_key_signs_and_the_ones_before_it_verify_for_a_day() {
         let kid = rotate_key(&mut client, &format!("'{alg}'"));
         let login = sign_in(&mut client, "");
         let header = header(login.text("access_token"));
-        assert_eq!((&header["alg"], &header["kid"]), (&json!(alg), &json!(kid)));
+        // A secret has no name, for those who verify with it have it as a passphrase.
+        let name = if alg == "HS256" {
+            Value::Null
+        } else {
+            json!(kid)
+        };
+        assert_eq!((&header["alg"], &header["kid"]), (&json!(alg), &name));
         logins.push((kid, login.text("access_token").to_owned()));
     }
     // a secret is no public key

@@ -495,3 +495,33 @@ fn a_new_key_signs_and_the_old_one_still_verifies() {
     wait_until("the key is gone", || !good(&scene.access_token()));
     assert!(good(&second));
 }
+
+/// PostgREST 13 refuses a token that names a key which its `jwt-secret` doesn't: a passphrase has no name.
+#[test]
+fn a_secret_for_hs256_may_be_postgrests_passphrase() {
+    const PASSPHRASE: &str = "as long as the hash, or else it would be refused";
+    let mut application = Application::create("ES256");
+    let mut owner = application.owner();
+    owner
+        .batch_execute("DELETE FROM auth.signing_keys")
+        .and_then(|()| {
+            let sql = "SELECT auth.rotate_signing_key('HS256', secret => $1)";
+            owner.query_one(sql, &[&PASSPHRASE])
+        })
+        .expect("a key");
+    application.config = application
+        .config
+        .with("db-pre-config", "")
+        .with("jwt-secret", PASSPHRASE);
+    let scene = Scene::of(application);
+    let second = scene.refresh(&scene.token());
+    let access_token = text(&second, "access_token");
+    assert_eq!(scene.answer(&notes(&access_token)).status, 200);
+    let introspection = Request::post("/rpc/introspect").form(&[("token", &access_token)]);
+    let introspection = scene.answer(&introspection.bearer(&access_token)).json();
+    assert_eq!(introspection["active"], true, "{introspection}");
+    assert_eq!(
+        scene.answer(&Request::get("/rpc/jwks")).json(),
+        json!({"keys": []})
+    );
+}
