@@ -30,9 +30,13 @@ def remark(text):
     print(f"   {text}")
 
 
-def send(method, path, *, form=None, body=None, token=None, expected):
+def send(method, path, *, form=None, body=None, token=None, profile=None, expected):
     """Sends a request and shows it and its answer, whose status must be the expected one."""
     shown, data, headers = [], None, {}
+    if profile:
+        name = "Accept-Profile" if method == "GET" else "Content-Profile"
+        headers[name] = profile
+        shown.append(f"{name}: {profile}")
     if token:
         headers["Authorization"] = "Bearer " + token
         shown.append("Authorization: Bearer " + short(token))
@@ -88,17 +92,28 @@ def refresh(token, expected):
     )
 
 
+ALICE = {"email": "alice@example.com", "password": "correct horse"}
+
+
 def log_in():
-    return send("POST", "/rpc/login", body={"email": "alice@example.com", "password": "correct horse"}, expected=200)
+    return send("POST", "/rpc/login", body=ALICE, profile="api", expected=200)
+
+
+def read_notes(token, expected):
+    return send("GET", "/notes", token=token, profile="api", expected=expected)
 
 
 wait_for_server()
 
-step(1, "Alice logs in. The application has checked her password, the rest is the extension's.")
+step(1, "Alice signs up, and logs in. The application checks her password, the rest is the extension's.")
+send("POST", "/rpc/sign_up", body=ALICE, profile="api", expected=204)
 first = log_in()
 
-step(2, "Her client reads her notes: row level security goes by the subject of the access token.")
-send("GET", "/notes", token=first["access_token"], expected=200)
+step(2, "Her client writes a note, and reads hers: row level security goes by the subject of the access token.")
+note = {"body": "Buy milk"}
+send("POST", "/rpc/add_note", body=note, token=first["access_token"], profile="api", expected=204)
+notes = read_notes(first["access_token"], 200)
+check([row["body"] for row in notes] == ["Buy milk"], "the note should be there")
 
 step(3, "The access token runs out some day. The client swaps its refresh token for new ones.")
 second = refresh(first["refresh_token"], 200)
@@ -116,7 +131,7 @@ time.sleep(2.5)
 refresh(first["refresh_token"], 400)
 remark("No token for the thief, and the session has ended with it. The access token in Alice's client as well, at once:")
 print()
-send("GET", "/notes", token=third["access_token"], expected=401)
+read_notes(third["access_token"], 401)
 
 step(7, "Whoever else verifies access tokens finds the public keys here.")
 send("GET", "/rpc/jwks", expected=200)
@@ -125,4 +140,4 @@ step(8, "Alice logs in again, and logs out.")
 again = log_in()
 send("POST", "/rpc/revoke", form={"token": again["refresh_token"]}, expected=200)
 refresh(again["refresh_token"], 400)
-send("GET", "/notes", token=again["access_token"], expected=401)
+read_notes(again["access_token"], 401)

@@ -7,6 +7,7 @@ use refresh_tokens_tests::postgrest::application::{
 use refresh_tokens_tests::postgrest::{Request, Response, Served};
 use refresh_tokens_tests::{assert_invariants, wait_until};
 use serde_json::{Value, json};
+use std::fs;
 
 const INVALID_GRANT: &str = "invalid_grant";
 
@@ -59,6 +60,15 @@ impl Scene {
             .owner()
             .query_one(&format!("SELECT count(*) FROM {sql}"), &[]);
         row.expect("a number").get(0)
+    }
+
+    /// The one session there is.
+    fn session(&self) -> String {
+        let row = self
+            .application
+            .owner()
+            .query_one("SELECT id::text FROM auth.sessions", &[]);
+        row.expect("one session").get(0)
     }
 
     /// All that happened lies a minute further back: too long ago for an honest retry.
@@ -140,6 +150,10 @@ fn a_wish_to_roll_back_undoes_the_verdict_where_postgrest_allows_it() {
     );
     assert_eq!(scene.count("auth.refresh_token_events"), before);
     assert_eq!(scene.count("auth.refresh_tokens WHERE NOT revoked"), 1);
+    let session = scene.session();
+    let log = fs::read_to_string(scene.application.database.cluster().log()).expect("a log");
+    let mut told = log.lines().filter(|line| line.contains("reuse detected"));
+    assert!(told.any(|line| line.contains(&session)), "the log keeps it");
     // The session lives on, and the thief may try again: the next verdict commits.
     assert_eq!(
         scene.answer(&notes(&text(&second, "access_token"))).status,
