@@ -40,7 +40,7 @@ bootstrap() {
     mv "$2.new" "$2"
 }
 
-# How this machine reaches the network, for apt and cargo inside of $ROOT
+# How this machine reaches the network, for apt, cargo and pip inside of $ROOT
 copy_network() {
     local file
     for file in /etc/resolv.conf /etc/hosts; do
@@ -65,7 +65,7 @@ inside() {
     for name in {http,https,no}_proxy {HTTP,HTTPS,NO}_PROXY; do
         [[ -z ${!name:-} ]] || network+=("$name=${!name}")
     done
-    [[ ! -e $ROOT$INSIDE_CERTIFICATES ]] || network+=("CARGO_HTTP_CAINFO=$INSIDE_CERTIFICATES")
+    [[ ! -e $ROOT$INSIDE_CERTIFICATES ]] || network+=("CARGO_HTTP_CAINFO=$INSIDE_CERTIFICATES" "PIP_CERT=$INSIDE_CERTIFICATES")
     chroot "$ROOT" /usr/bin/env -i -C "$1" "${network[@]}" HOME=/root USER=root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${@:2}" </dev/null 9>&-
 }
