@@ -56,7 +56,8 @@ pub fn scale(
         // What filling left to write would disturb the first rounds.
         target.admin.batch_execute("CHECKPOINT")?;
     }
-    for round in 1..=plan.rounds {
+    // The first round warms up: the system is still busy with what filling wrote.
+    for round in 0..=plan.rounds {
         for (target, scale) in targets.iter_mut().zip(&mut scales) {
             report.progress(&format!("{} tokens: round {round}", scale.rows));
             let sample = target.run(Load {
@@ -64,8 +65,10 @@ pub fn scale(
                 until: Until::Elapsed(Duration::from_secs_f64(plan.seconds)),
                 rate: None,
             })?;
-            scale.rate.push(sample.rate);
-            scale.cpu.push(sample.cpu);
+            if round > 0 {
+                scale.rate.push(sample.rate);
+                scale.cpu.push(sample.cpu);
+            }
         }
     }
     quiet(&mut targets, false)?;
