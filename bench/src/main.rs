@@ -66,15 +66,17 @@ struct Options {
     /// Calls of one backend, after which its memory is looked at
     #[arg(long, default_value_t = 100_000)]
     calls: usize,
+    /// The server's shared_buffers: what a table of ten million tokens takes is 6GB
+    #[arg(long, default_value = "1GB")]
+    shared_buffers: String,
     /// The folder for results.json and the pictures
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
 }
 
-/// Durable, with room for the tables in memory and no checkpoint inside a round.
-const SERVER: [&str; 5] = [
+/// Durable, and no checkpoint inside a round.
+const SERVER: [&str; 4] = [
     "fsync = on",
-    "shared_buffers = '1GB'",
     "max_wal_size = '8GB'",
     "checkpoint_timeout = '1h'",
     "jit = off",
@@ -82,7 +84,8 @@ const SERVER: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let cluster = Cluster::start(&SERVER);
+    let buffers = format!("shared_buffers = '{}'", options.shared_buffers);
+    let cluster = Cluster::start(&[&SERVER, &[buffers.as_str()][..]].concat());
     let mut report = Report::new(&options.out, &cluster, &options)?;
     let size = Size::of(options.rows, options.family);
 
