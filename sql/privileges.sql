@@ -44,7 +44,7 @@ DECLARE
     client CONSTANT pg_catalog.text[] := ARRAY[
         'auth.rotate_refresh_token(text, text, text, inet)',
         'auth.revoke_refresh_token(text)',
-        pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 30)),
+        pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 31)),
         'auth.token(jsonb)',
         'auth.revoke(text, text, text, text, text, text)',
         'auth.revoke(jsonb)',

@@ -89,6 +89,7 @@ CREATE FUNCTION auth.token(
     actor_token_type pg_catalog.text DEFAULT NULL,
     requested_token_type pg_catalog.text DEFAULT NULL,
     authorization_details pg_catalog.text DEFAULT NULL,
+    vtr pg_catalog.text DEFAULT NULL,
     claim_token pg_catalog.text DEFAULT NULL,
     claim_token_format pg_catalog.text DEFAULT NULL,
     pct pg_catalog.text DEFAULT NULL,
@@ -163,7 +164,7 @@ BEGIN
 END
 $body$;
 
-REVOKE ALL ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.token(pg_catalog.jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.revoke(pg_catalog.jsonb) FROM PUBLIC;
@@ -175,7 +176,7 @@ REVOKE ALL ON FUNCTION auth.sign_in_response(pg_catalog.text, pg_catalog.text, p
 REVOKE ALL ON FUNCTION auth.rotate_signing_key(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION auth.is_my_session_live() FROM PUBLIC;
 
-COMMENT ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
+COMMENT ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
 COMMENT ON FUNCTION auth.token(pg_catalog.jsonb) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
 COMMENT ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 revocation endpoint: ends the session of a refresh token (RFC 7009).';
 COMMENT ON FUNCTION auth.revoke(pg_catalog.jsonb) IS 'OAuth 2 revocation endpoint: ends the session of a refresh token (RFC 7009).';
@@ -204,7 +205,7 @@ DECLARE
     client CONSTANT pg_catalog.text[] := ARRAY[
         'auth.rotate_refresh_token(text, text, text, inet)',
         'auth.revoke_refresh_token(text)',
-        pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 30)),
+        pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 31)),
         'auth.token(jsonb)',
         'auth.revoke(text, text, text, text, text, text)',
         'auth.revoke(jsonb)',

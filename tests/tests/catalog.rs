@@ -330,7 +330,7 @@ const TOKEN_PARAMETERS: &str = "grant_type text DEFAULT NULL::text, refresh_toke
      password text DEFAULT NULL::text, assertion text DEFAULT NULL::text, device_code text DEFAULT NULL::text, \
      subject_token text DEFAULT NULL::text, subject_token_type text DEFAULT NULL::text, \
      actor_token text DEFAULT NULL::text, actor_token_type text DEFAULT NULL::text, \
-     requested_token_type text DEFAULT NULL::text, authorization_details text DEFAULT NULL::text, \
+     requested_token_type text DEFAULT NULL::text, authorization_details text DEFAULT NULL::text, vtr text DEFAULT NULL::text, \
      claim_token text DEFAULT NULL::text, claim_token_format text DEFAULT NULL::text, pct text DEFAULT NULL::text, \
      rpt text DEFAULT NULL::text, ticket text DEFAULT NULL::text, req_cnf text DEFAULT NULL::text, \
      auth_req_id text DEFAULT NULL::text, \"pre-authorized_code\" text DEFAULT NULL::text, \
@@ -550,7 +550,7 @@ fn the_extension_owns_these_objects_and_no_other() {
         "function auth.rotate_signing_key(text,timestamp with time zone,text)",
         "function auth.sign_in_response(text,text,text,uuid,auth.aal_level,text,timestamp with time zone)",
         "function auth.token(jsonb)",
-        "function auth.token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
+        "function auth.token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
     ]
     .into();
     expected.sort_unstable();

@@ -96,7 +96,7 @@ const FUNCTIONS: [(&str, &str, &[&str]); 30] = [
         &["operator"],
     ),
     (
-        "token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
+        "token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
         "token('refresh_token', 'pgrt_')",
         &["client", "server"],
     ),
