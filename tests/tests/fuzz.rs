@@ -17,7 +17,10 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How many calls a test makes that no time is given for.
-const CALLS: usize = 6_000;
+const CALLS: usize = 3_000;
+
+/// How often it makes so many, till it has met everything.
+const PATIENCE: usize = 30;
 
 /// How many of the last statements a failure shows.
 const SHOWN: usize = 40;
@@ -935,40 +938,49 @@ fn tables(client: &mut Client) -> Vec<Table> {
     tables
 }
 
+/// Runs till `unmet` is empty: what is rare may not come in the usual number of calls, and a test would
+/// prove nothing if all its calls were refused.
+fn run_till_met(fuzz: &mut Fuzz, corrupt: bool, unmet: impl Fn(&Fuzz) -> Vec<String>) {
+    for _ in 0..PATIENCE {
+        fuzz.calls = 0;
+        fuzz.run(corrupt);
+        if unmet(fuzz).is_empty() {
+            return;
+        }
+    }
+    panic!("FUZZ_SEED={}: never met: {:?}", fuzz.seed, unmet(fuzz));
+}
+
+/// The functions that have given no answer yet.
+fn silent(fuzz: &Fuzz) -> Vec<String> {
+    let names = fuzz.functions.iter().map(|function| &function.name);
+    let silent = names.filter(|&name| !fuzz.answered.contains_key(name));
+    silent.cloned().collect()
+}
+
 #[test]
 fn no_argument_brings_down_a_function() {
     let mut fuzz = Fuzz::new();
-    fuzz.run(false);
+    run_till_met(&mut fuzz, false, |fuzz| {
+        let statuses = fuzz.statuses.iter().map(String::as_str);
+        let codes = ALLOWED.iter().map(|&(code, _)| code);
+        let answers = statuses.chain(codes).map(str::to_owned);
+        let unmet = answers.filter(|answer| !fuzz.met.contains_key(answer));
+        unmet.chain(silent(fuzz)).collect()
+    });
     // A purge may have been one with the shortest retention there is.
     fuzz.must("SET refresh_tokens.retention = 1");
     assert_invariants(&mut fuzz.client);
-    // The test would prove nothing if its calls were all refused.
-    let silent: Vec<_> = (fuzz.functions.iter())
-        .map(|function| &function.name)
-        .filter(|&name| !fuzz.answered.contains_key(name))
-        .collect();
-    assert_eq!(silent, Vec::<&String>::new());
-    let expected: BTreeSet<_> = (fuzz.statuses.iter().map(String::as_str))
-        .chain(ALLOWED.iter().map(|&(code, _)| code))
-        .collect();
-    let met: BTreeSet<_> = fuzz.met.keys().map(String::as_str).collect();
-    // Too rare to count on: a hook is asked by few calls.
-    let missing: Vec<_> = expected
-        .difference(&met)
-        .filter(|&&code| code != "42883")
-        .collect();
-    assert_eq!(missing, Vec::<&&str>::new());
 }
 
 #[test]
 fn no_row_brings_down_a_function() {
     let mut fuzz = Fuzz::new();
-    fuzz.run(true);
-    let silent: Vec<_> = (fuzz.functions.iter())
-        .map(|function| &function.name)
-        .filter(|&name| !fuzz.answered.contains_key(name) && !SIGNERS.contains(&name.as_str()))
-        .collect();
-    assert_eq!(silent, Vec::<&String>::new());
+    run_till_met(&mut fuzz, true, |fuzz| {
+        let mut silent = silent(fuzz);
+        silent.retain(|name| !SIGNERS.contains(&name.as_str()));
+        silent
+    });
 }
 
 /// Not at random, but one by one: each time that a row can hold, in each column that the verdict looks
