@@ -59,8 +59,13 @@ pub(super) fn serve(
             Err(Stop::Failed(error)) => Err(error),
         }
     })?;
+    Ok(respond(answer))
+}
+
+/// Hands `answer` to the gateway: its body is what the function returns.
+pub(super) fn respond(answer: Answer) -> JsonB {
     gateway::respond(&answer);
-    Ok(JsonB(answer.body))
+    JsonB(answer.body)
 }
 
 /// Reads a JSON body; NULL is none.

@@ -1,6 +1,6 @@
 use super::access::Issuer;
 use super::argument::{self, AalLevel};
-use super::endpoint::caller;
+use super::endpoint::{caller, respond};
 use super::issue::issue;
 use crate::gateway;
 use crate::oauth::Answer;
@@ -53,7 +53,5 @@ pub fn sign_in_response(
         let grant = issue(store, user_id, None, new, &policy)?;
         issuer.response(&grant, client_id, scope)
     })?;
-    let answer = Answer::ok(body);
-    gateway::respond(&answer);
-    Ok(JsonB(answer.body))
+    Ok(respond(Answer::ok(body)))
 }

@@ -81,7 +81,9 @@ fn token(call: &Call<'_>) -> Result<Value, Stop> {
     let granted = grant
         .session_id
         .map_or(Ok(None), |id| call.store.scopes(id))?;
-    let scope = granted
-        .map(|granted| scope.map_or_else(|| granted.clone(), |scope| narrow(scope, &granted)));
+    let scope = match (scope, granted) {
+        (Some(requested), Some(granted)) => Some(narrow(requested, &granted)),
+        (_, granted) => granted,
+    };
     Ok(issuer.response(&grant, client_id, scope.as_deref())?)
 }
