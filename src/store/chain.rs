@@ -134,6 +134,7 @@ impl Chain {
             key: None,
             rotations: 0,
             chain: Some(self),
+            direct: None,
         }))
     }
 }

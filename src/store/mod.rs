@@ -4,6 +4,7 @@
 //! call is always the same: lock the session, take the time, read, decide, write.
 
 mod chain;
+mod direct;
 mod events;
 mod family;
 mod hook;

@@ -1,5 +1,6 @@
 //! A presented token: claimed, rotated, kept.
 
+use super::direct::{self, Direct, Found};
 use super::plan::plan;
 use super::row::{
     column, optional_uuid_argument, required, timestamp, timestamp_argument, uuid, uuid_argument,
@@ -73,6 +74,8 @@ pub struct Held {
     pub rotations: i64,
     /// The rows of a family that has no session.
     pub chain: Option<Chain>,
+    /// The rows of token and session, where they can be written without a statement.
+    pub(super) direct: Option<Direct>,
 }
 
 /// Who presents a token, as far as it is recorded.
@@ -84,9 +87,27 @@ pub struct Caller<'a> {
     pub ip: Option<pgrx::Inet>,
 }
 
+impl Held {
+    /// The row of the child with this id.
+    fn child_row(&self, id: i64) -> TokenRow {
+        TokenRow {
+            id,
+            created_at: Some(self.now),
+            ..self.row
+        }
+    }
+}
+
 impl Store<'_> {
     /// Locks the family of the token with `digest`. A token found live is not read again under the lock.
     pub fn claim(&self, digest: &Digest) -> Result<Claim, Error> {
+        match direct::claim(digest) {
+            Found::NotFound => return Ok(Claim::NotFound),
+            Found::Live(direct) => {
+                return Ok(Claim::Found(Box::new(held_directly(direct, now())?)));
+            }
+            Found::Unknown => (),
+        }
         let found = CLAIM.run(self.client, &[digest.as_str().into()])?;
         if found.is_empty() {
             return Ok(Claim::NotFound);
@@ -130,6 +151,10 @@ impl Store<'_> {
         key: &ReplayKey,
         caller: &Caller<'_>,
     ) -> Result<Option<TokenRow>, Error> {
+        if let Some(direct) = &held.direct {
+            let id = direct.rotate(child, held.now, key, caller)?;
+            return Ok(id.map(|id| held.child_row(id)));
+        }
         let key = key.to_column();
         let inserted = ROTATE.run(
             self.client,
@@ -146,11 +171,7 @@ impl Store<'_> {
         if inserted.is_empty() {
             return Ok(None);
         }
-        Ok(Some(TokenRow {
-            id: required(&inserted.first(), 1)?,
-            created_at: Some(held.now),
-            ..held.row
-        }))
+        Ok(Some(held.child_row(required(&inserted.first(), 1)?)))
     }
 
     /// Records the use of a token that stays as it is.
@@ -235,7 +256,27 @@ fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Er
         key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
         rotations: 0,
         chain: None,
+        direct: None,
     })))
+}
+
+/// A live token that was found without a statement.
+fn held_directly(direct: Direct, now: Timestamp) -> Result<Held, Error> {
+    let (session, key) = direct.session().ok_or(Error::UnexpectedNull)?;
+    Ok(Held {
+        facts: Facts {
+            session,
+            presented: Presented::Live,
+            live: None,
+        },
+        now,
+        row: direct.token_row().ok_or(Error::UnexpectedNull)?,
+        live: None,
+        key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
+        rotations: 0,
+        chain: None,
+        direct: Some(direct),
+    })
 }
 
 /// The columns instance_id and created_at, from `at` on, of the token `id`.

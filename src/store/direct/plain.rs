@@ -1,0 +1,221 @@
+//! Whether the executor would do nothing more for a table than [`super::table`] does.
+
+use super::table::Table;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+
+/// A column as it was created.
+pub(super) struct Column {
+    name: &'static CStr,
+    /// InvalidOid: of whatever type.
+    type_oid: pg_sys::Oid,
+    typmod: i32,
+    not_null: bool,
+}
+
+/// A column of a type without a length.
+pub(super) const fn column(name: &'static CStr, type_oid: pg_sys::Oid) -> Column {
+    Column {
+        name,
+        type_oid,
+        typmod: -1,
+        not_null: false,
+    }
+}
+
+/// A column of type varchar(255).
+pub(super) const fn varchar_255(name: &'static CStr) -> Column {
+    Column {
+        typmod: 255 + pg_sys::VARHDRSZ as i32,
+        ..column(name, pg_sys::VARCHAROID)
+    }
+}
+
+impl Column {
+    pub(super) const fn not_null(self) -> Self {
+        Self {
+            not_null: true,
+            ..self
+        }
+    }
+
+    fn is(&self, attribute: &pg_sys::FormData_pg_attribute) -> bool {
+        // SAFETY: the name of an attribute ends with NUL.
+        let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+        name == self.name
+            && !attribute.attisdropped
+            && (self.type_oid == pg_sys::InvalidOid || attribute.atttypid == self.type_oid)
+            && attribute.atttypmod == self.typmod
+            && attribute.attnotnull == self.not_null
+            && attribute.attgenerated == 0
+            && attribute.attidentity == 0
+    }
+}
+
+/// Whether statements see nothing but what they do to the tables: no module of the server wants to know
+/// of, or to refuse, what is done to a table by whom.
+pub(super) fn is_unwatched() -> bool {
+    // SAFETY: a plain variable, set when a module is loaded.
+    unsafe { (&raw const pg_sys::ExecutorCheckPerms_hook).read() }.is_none()
+}
+
+impl Table {
+    /// How many columns the table has, dropped ones included.
+    pub(super) fn width(&self) -> usize {
+        // SAFETY: the relation is open.
+        unsafe { (*(*self.0).rd_att).natts as usize }
+    }
+
+    /// Whether `columns` are its first.
+    pub(super) fn begins_with(&self, columns: &[Column]) -> bool {
+        // SAFETY: the relation is open, and there are as many attributes as its descriptor says.
+        self.width() >= columns.len()
+            && columns
+                .iter()
+                .enumerate()
+                .all(|(at, column)| unsafe { column.is(&*attribute((*self.0).rd_att, at)) })
+    }
+
+    /// Whether it is an ordinary table whose rows its owner, who is the current user, may read and write,
+    /// with no rule, check, child or parent, and no trigger but those of foreign keys.
+    pub(super) fn is_plain(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe {
+            let (relation, user) = (&*self.0, pg_sys::GetUserId());
+            let class = &*relation.rd_rel;
+            class.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+                && class.relam == pg_sys::HEAP_TABLE_AM_OID.into()
+                && class.relowner == user
+                && !class.relforcerowsecurity
+                && !class.relhasrules
+                && !class.relhassubclass
+                && !class.relispartition
+                && (*relation.rd_att)
+                    .constr
+                    .as_ref()
+                    .is_none_or(|constraints| constraints.num_check == 0)
+                && has_foreign_key_triggers_only(relation)
+                && may_read_and_write(self.id(), user)
+        }
+    }
+
+    /// Whether its one foreign key, if it has one, is of `column` and refers to `referred` of `table`.
+    pub(super) fn refers_only(
+        &self,
+        column: pg_sys::AttrNumber,
+        table: &Self,
+        referred: pg_sys::AttrNumber,
+    ) -> bool {
+        // SAFETY: the relation is open; the list is of its cached foreign keys.
+        unsafe {
+            let keys = pg_sys::RelationGetFKeyList(self.0);
+            (0..pg_sys::list_length(keys)).all(|at| {
+                let key = &*pg_sys::list_nth(keys, at).cast::<pg_sys::ForeignKeyCacheInfo>();
+                key.nkeys == 1
+                    && key.conkey[0] == column
+                    && key.confrelid == table.id()
+                    && key.confkey[0] == referred
+            })
+        }
+    }
+
+    /// The sequence that gives `column` its default; none if that is something else, or not the only
+    /// default of the table.
+    pub(super) fn sequence(&self, column: pg_sys::AttrNumber) -> Option<pg_sys::Oid> {
+        // SAFETY: the relation is open; its descriptor has as many defaults as it says.
+        unsafe {
+            let constraints = (*(*self.0).rd_att).constr.as_ref()?;
+            let default = constraints.defval.as_ref()?;
+            if constraints.num_defval != 1 || default.adnum != column {
+                return None;
+            }
+            sequence_of(CStr::from_ptr(default.adbin))
+        }
+    }
+}
+
+/// Updates of this table are refused where it is published and its rows have no identity.
+///
+/// # Errors
+/// 55000.
+pub(super) fn check_replica_identity(table: &Table) {
+    // SAFETY: the relation is open.
+    unsafe { pg_sys::CheckCmdReplicaIdentity(table.0, pg_sys::CmdType::CMD_UPDATE) }
+}
+
+/// # Safety
+/// `descriptor` has an attribute `at`, counted from 0.
+unsafe fn attribute(
+    descriptor: pg_sys::TupleDesc,
+    at: usize,
+) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: as the caller says.
+    #[cfg(not(feature = "pg18"))]
+    unsafe {
+        (*descriptor).attrs.as_ptr().add(at)
+    }
+    // SAFETY: as the caller says.
+    #[cfg(feature = "pg18")]
+    unsafe {
+        pg_sys::TupleDescAttr(descriptor, at as i32)
+    }
+}
+
+/// # Safety
+/// `relation` is open.
+unsafe fn has_foreign_key_triggers_only(relation: &pg_sys::RelationData) -> bool {
+    // SAFETY: as the caller says; there are as many triggers as the descriptor says.
+    unsafe {
+        relation.trigdesc.as_ref().is_none_or(|triggers| {
+            (0..triggers.numtriggers as usize).all(|at| {
+                let trigger = &*triggers.triggers.add(at);
+                let function = u32::from(trigger.tgfoid);
+                trigger.tgisinternal
+                    && (pg_sys::F_RI_FKEY_CHECK_INS..=pg_sys::F_RI_FKEY_NOACTION_UPD)
+                        .contains(&function)
+            })
+        })
+    }
+}
+
+fn may_read_and_write(table: pg_sys::Oid, user: pg_sys::Oid) -> bool {
+    let wanted = (pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE) as pg_sys::AclMode;
+    // SAFETY: looks into the catalog.
+    let had =
+        unsafe { pg_sys::pg_class_aclmask(table, user, wanted, pg_sys::AclMaskHow::ACLMASK_ALL) };
+    had == wanted
+}
+
+/// The sequence of which `expression` is the next value. What is not one is read anew each time.
+fn sequence_of(expression: &CStr) -> Option<pg_sys::Oid> {
+    thread_local! {
+        static READ: RefCell<(CString, pg_sys::Oid)> = RefCell::new((CString::default(), pg_sys::InvalidOid));
+    }
+    let read =
+        READ.with_borrow(|(text, sequence)| (text.as_c_str() == expression).then_some(*sequence));
+    if read.is_some() {
+        return read;
+    }
+    let sequence = read_nextval(expression)?;
+    READ.set((expression.to_owned(), sequence));
+    Some(sequence)
+}
+
+/// `expression` if it is nextval of a constant.
+fn read_nextval(expression: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: an expression of the catalog can be read, and each node says of which kind it is.
+    unsafe {
+        let node = pg_sys::stringToNode(expression.as_ptr()).cast::<pg_sys::FuncExpr>();
+        if (*node).xpr.type_ != pg_sys::NodeTag::T_FuncExpr
+            || (*node).funcid != pg_sys::F_NEXTVAL.into()
+            || pg_sys::list_length((*node).args) != 1
+        {
+            return None;
+        }
+        let argument = pg_sys::list_nth((*node).args, 0).cast::<pg_sys::Const>();
+        ((*argument).xpr.type_ == pg_sys::NodeTag::T_Const && !(*argument).constisnull)
+            .then(|| (*argument).constvalue.value() as u32)
+            .map(Into::into)
+    }
+}
