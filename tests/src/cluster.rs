@@ -1,5 +1,6 @@
 //! Throw-away clusters: in a temporary folder, on a unix socket only, gone when dropped.
 
+use crate::by_statements;
 use postgres::{Client, NoTls};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -285,10 +286,7 @@ impl Database {
             cluster: Arc::clone(cluster),
             name: cluster.create_database(),
         };
-        let mut client = database.connect();
-        client
-            .batch_execute("CREATE EXTENSION refresh_tokens")
-            .expect("the extension is installed");
+        install(&mut database.connect());
         database
     }
 
@@ -305,6 +303,20 @@ impl Database {
     /// The cluster that the database is in.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+}
+
+/// Creates the extension in the database of a superuser's connection. Where `REFRESH_TOKENS_BY_STATEMENTS` is set, live
+/// tokens are rotated there by statements, so that a test shows the same of them.
+///
+/// # Panics
+/// The extension is not installed.
+pub fn install(client: &mut Client) {
+    client
+        .batch_execute("CREATE EXTENSION refresh_tokens")
+        .expect("the extension is installed");
+    if std::env::var_os("REFRESH_TOKENS_BY_STATEMENTS").is_some() {
+        by_statements(client);
     }
 }
 

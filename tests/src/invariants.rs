@@ -105,3 +105,26 @@ pub fn miscounted_sessions(client: &mut impl GenericClient) -> Vec<String> {
     let rows = client.query(MISCOUNTED, &[]).expect("a superuser may look");
     rows.iter().map(|row| row.get(0)).collect()
 }
+
+/// Asserts that each index of the schema `auth` has an entry for each row, and each page of its tables is sound.
+///
+/// # Panics
+/// They have not, or are not.
+pub fn assert_indexes(client: &mut impl GenericClient) {
+    let install = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS amcheck; RESET client_min_messages";
+    client
+        .batch_execute(install)
+        .expect("the server's own extension");
+    let indexes =
+        "SELECT count(bt_index_parent_check(c.oid, true, true)::text) FROM pg_catalog.pg_class AS c
+                    JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'btree'
+                    WHERE c.relkind = 'i' AND c.relnamespace = 'auth'::regnamespace";
+    let row = client.query_one(indexes, &[]).expect("sound indexes");
+    assert!(row.get::<_, i64>(0) > 5);
+    let corrupt =
+        "SELECT v.msg FROM pg_catalog.pg_class AS c CROSS JOIN LATERAL verify_heapam(c.oid) AS v
+                    WHERE c.relkind = 'r' AND c.relnamespace = 'auth'::regnamespace";
+    let corrupt = client.query(corrupt, &[]).expect("a superuser may look");
+    let corrupt: Vec<String> = corrupt.iter().map(|row| row.get(0)).collect();
+    assert_eq!(corrupt, Vec::<String>::new());
+}

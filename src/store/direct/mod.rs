@@ -143,7 +143,10 @@ pub(super) fn claim(digest: &Digest) -> Found {
 /// None: it is for the statements to say.
 fn find(digest: &Digest) -> Option<Found> {
     let tokens = Table::open(c"refresh_tokens", READ)?;
-    if tokens.width() != token::COLUMNS.len() || !tokens.begins_with(&token::COLUMNS) {
+    let is_plain = tokens.width() == token::COLUMNS.len()
+        && tokens.begins_with(&token::COLUMNS)
+        && tokens.is_read_plainly();
+    if !is_plain {
         return None;
     }
     let key = Key {
@@ -172,8 +175,9 @@ fn find(digest: &Digest) -> Option<Found> {
 fn lock(tokens: Table, token: Version, session: pg_sys::Datum) -> Option<Direct> {
     tokens.lock(WRITE);
     let sessions = Table::open(c"sessions", WRITE)?;
-    let is_plain = tokens.is_plain()
-        && sessions.is_plain()
+    let is_plain = tokens.is_written_plainly()
+        && sessions.is_read_plainly()
+        && sessions.is_written_plainly()
         && sessions.begins_with(&session::COLUMNS)
         && tokens.refers_only(token::SESSION_ID, &sessions, session::ID);
     if !is_plain {

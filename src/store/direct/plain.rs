@@ -77,26 +77,44 @@ impl Table {
                 .all(|(at, column)| unsafe { column.is(&*attribute((*self.0).rd_att, at)) })
     }
 
-    /// Whether it is an ordinary table whose rows its owner, who is the current user, may read and write,
-    /// with no rule, check, child or parent, and no trigger but those of foreign keys.
-    pub(super) fn is_plain(&self) -> bool {
+    /// Whether its rows are all that a query of its owner, who is the current user, would look at.
+    pub(super) fn is_read_plainly(&self) -> bool {
         // SAFETY: the relation is open.
         unsafe {
-            let (relation, user) = (&*self.0, pg_sys::GetUserId());
-            let class = &*relation.rd_rel;
+            let class = &*(*self.0).rd_rel;
             class.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
                 && class.relam == pg_sys::HEAP_TABLE_AM_OID.into()
-                && class.relowner == user
+                && class.relowner == pg_sys::GetUserId()
                 && !class.relforcerowsecurity
                 && !class.relhasrules
                 && !class.relhassubclass
-                && !class.relispartition
+                && self.is_granted(pg_sys::ACL_SELECT)
+        }
+    }
+
+    /// Whether inserts and updates check and do nothing more than its indexes and foreign keys ask for.
+    pub(super) fn is_written_plainly(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe {
+            let relation = &*self.0;
+            !(*relation.rd_rel).relispartition
                 && (*relation.rd_att)
                     .constr
                     .as_ref()
-                    .is_none_or(|constraints| constraints.num_check == 0)
+                    .is_none_or(|defined| defined.num_check == 0 && !defined.has_generated_stored)
                 && has_foreign_key_triggers_only(relation)
-                && may_read_and_write(self.id(), user)
+                && self.is_granted(pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE)
+        }
+    }
+
+    /// Whether its owner has not taken `privileges` from himself.
+    fn is_granted(&self, privileges: u32) -> bool {
+        let privileges = pg_sys::AclMode::from(privileges);
+        let all = pg_sys::AclMaskHow::ACLMASK_ALL;
+        // SAFETY: looks into the catalog.
+        unsafe {
+            let user = pg_sys::GetUserId();
+            pg_sys::pg_class_aclmask(self.id(), user, privileges, all) == privileges
         }
     }
 
@@ -177,14 +195,6 @@ unsafe fn has_foreign_key_triggers_only(relation: &pg_sys::RelationData) -> bool
             })
         })
     }
-}
-
-fn may_read_and_write(table: pg_sys::Oid, user: pg_sys::Oid) -> bool {
-    let wanted = (pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE) as pg_sys::AclMode;
-    // SAFETY: looks into the catalog.
-    let had =
-        unsafe { pg_sys::pg_class_aclmask(table, user, wanted, pg_sys::AclMaskHow::ACLMASK_ALL) };
-    had == wanted
 }
 
 /// The sequence of which `expression` is the next value. What is not one is read anew each time.

@@ -1,0 +1,586 @@
+//! The direct path: a live token is rotated without a statement, unless something is defined on the tables that
+//! statements heed. Either way the rows, and all that depends on them, are the same.
+
+use postgres::{Client, GenericClient};
+use refresh_tokens_tests::{
+    Database, Grant, Statement, assert_indexes, assert_invariants, backend_pid, by_statements,
+    contents, counting_database, error_code, inner_statements, issue, rotate, wait_until, waits,
+};
+use std::thread;
+
+/// What the cases define, and what shows that it was heeded by the rotation of one token.
+struct Case {
+    what: &'static str,
+    sql: &'static str,
+    /// A query for a boolean.
+    heeded: &'static str,
+}
+
+/// The extension anew, and a place to note what happened, for triggers.
+const ANEW: &str = "
+    DROP EXTENSION refresh_tokens CASCADE;
+    DROP SCHEMA IF EXISTS app CASCADE;
+    CREATE EXTENSION refresh_tokens;
+    CREATE SCHEMA app;
+    SET search_path = app, public;
+    CREATE TABLE seen (what text);
+    CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO app.seen VALUES (concat_ws(' ', TG_WHEN, TG_LEVEL, TG_OP, TG_TABLE_NAME));
+        RETURN NEW;
+    END $$;";
+
+const HEEDED: [Case; 28] = [
+    Case {
+        what: "a trigger before each update of a token",
+        sql: "CREATE TRIGGER see BEFORE UPDATE ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION see()",
+        heeded: "SELECT array_agg(what) = '{BEFORE ROW UPDATE refresh_tokens}' FROM seen",
+    },
+    Case {
+        what: "a trigger after each new token",
+        sql: "CREATE TRIGGER see AFTER INSERT ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION see()",
+        heeded: "SELECT array_agg(what) = '{AFTER ROW INSERT refresh_tokens}' FROM seen",
+    },
+    Case {
+        what: "a trigger that changes a new token",
+        sql: "CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                  NEW.instance_id := '00000000-0000-0000-0000-000000000001';
+                  RETURN NEW;
+              END $$;
+              CREATE TRIGGER change BEFORE INSERT ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION change()",
+        heeded: "SELECT instance_id = '00000000-0000-0000-0000-000000000001' FROM auth.refresh_tokens WHERE NOT revoked",
+    },
+    Case {
+        what: "a trigger of a column that a rotation sets",
+        sql: "CREATE TRIGGER see AFTER UPDATE OF revoked ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION see()",
+        heeded: "SELECT count(*) = 1 FROM seen",
+    },
+    Case {
+        what: "a trigger after each update of a session",
+        sql: "CREATE TRIGGER see AFTER UPDATE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION see()",
+        heeded: "SELECT array_agg(what) = '{AFTER ROW UPDATE sessions}' FROM seen",
+    },
+    Case {
+        what: "a trigger of a statement",
+        sql: "CREATE TRIGGER see AFTER INSERT ON auth.refresh_tokens EXECUTE FUNCTION see()",
+        heeded: "SELECT array_agg(what) = '{AFTER STATEMENT INSERT refresh_tokens}' FROM seen",
+    },
+    Case {
+        what: "a trigger with a transition table",
+        sql: "CREATE TRIGGER see AFTER UPDATE ON auth.refresh_tokens
+                  REFERENCING NEW TABLE AS changed EXECUTE FUNCTION see()",
+        heeded: "SELECT count(*) = 1 FROM seen",
+    },
+    Case {
+        what: "a deferred trigger",
+        sql: "CREATE CONSTRAINT TRIGGER see AFTER INSERT ON auth.refresh_tokens DEFERRABLE INITIALLY DEFERRED
+                  FOR EACH ROW EXECUTE FUNCTION see()",
+        heeded: "SELECT count(*) = 1 FROM seen",
+    },
+    Case {
+        what: "a trigger that replicas have",
+        sql: "CREATE TRIGGER see AFTER INSERT ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION see();
+              ALTER TABLE auth.refresh_tokens ENABLE REPLICA TRIGGER see",
+        heeded: "SELECT count(*) = 0 FROM seen",
+    },
+    Case {
+        what: "a check of tokens",
+        sql: "ALTER TABLE auth.refresh_tokens ADD CHECK (length(token) = 43)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a check of sessions",
+        sql: "ALTER TABLE auth.sessions ADD CHECK (user_id <> '')",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "row level security for the owner too",
+        sql: "ALTER TABLE auth.sessions FORCE ROW LEVEL SECURITY",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index of an expression",
+        sql: "CREATE INDEX ON auth.refresh_tokens (lower(user_id))",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index of some rows",
+        sql: "CREATE UNIQUE INDEX ON auth.refresh_tokens (session_id) WHERE NOT revoked",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index that is no B-tree",
+        sql: "CREATE INDEX ON auth.sessions USING brin (refreshed_at)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a constraint of exclusion",
+        sql: "ALTER TABLE auth.refresh_tokens ADD EXCLUDE USING btree (token WITH =)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a deferrable unique constraint",
+        sql: "ALTER TABLE auth.refresh_tokens ADD UNIQUE (parent) DEFERRABLE",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a unique index of what a rotation changes",
+        sql: "CREATE UNIQUE INDEX ON auth.sessions (refresh_token_hmac_key)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a foreign key of tokens",
+        sql: "CREATE TABLE users (id varchar(255) PRIMARY KEY); INSERT INTO users VALUES ('alice');
+              ALTER TABLE auth.refresh_tokens ADD FOREIGN KEY (user_id) REFERENCES users",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a foreign key to something else than the session",
+        sql: "CREATE TABLE families (id uuid PRIMARY KEY); INSERT INTO families SELECT id FROM auth.sessions;
+              ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_session_id_fkey,
+                  ADD FOREIGN KEY (session_id) REFERENCES families",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "another column of tokens",
+        sql: "ALTER TABLE auth.refresh_tokens ADD region text;
+              ALTER TABLE auth.refresh_tokens ALTER region SET DEFAULT 'here'",
+        heeded: "SELECT region = 'here' FROM auth.refresh_tokens WHERE NOT revoked",
+    },
+    Case {
+        what: "a default of a column that had none",
+        sql: "ALTER TABLE auth.refresh_tokens ALTER instance_id SET DEFAULT gen_random_uuid()",
+        heeded: "SELECT instance_id IS NULL FROM auth.refresh_tokens WHERE NOT revoked",
+    },
+    Case {
+        what: "ids that are made otherwise",
+        sql: "CREATE FUNCTION next_id() RETURNS bigint LANGUAGE sql RETURN 4711;
+              ALTER TABLE auth.refresh_tokens ALTER id SET DEFAULT next_id()",
+        heeded: "SELECT id = 4711 FROM auth.refresh_tokens WHERE NOT revoked",
+    },
+    Case {
+        what: "a computed column of sessions",
+        sql: "ALTER TABLE auth.sessions ADD times bigint GENERATED ALWAYS AS (refresh_token_counter + 100) STORED",
+        heeded: "SELECT times = 101 FROM auth.sessions",
+    },
+    Case {
+        what: "a table that inherits",
+        sql: "CREATE TABLE more () INHERITS (auth.refresh_tokens); DELETE FROM more",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a column of another type",
+        sql: "ALTER TABLE auth.refresh_tokens ALTER user_id TYPE text",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "no unique constraint",
+        sql: "ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_token_unique",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "another owner",
+        sql: "ALTER TABLE auth.refresh_tokens OWNER TO pg_database_owner",
+        heeded: "SELECT true",
+    },
+];
+
+/// How many of the two statements the rotation of `token` takes, and its answer.
+fn counted(client: &mut Client, token: &str) -> (i64, Grant) {
+    inner_statements(client);
+    let grant = rotate(client, token).expect("a verdict");
+    let is_ours = |(sql, ..): &&Statement| {
+        sql.contains("FOR NO KEY UPDATE") || sql.contains("INSERT INTO auth.refresh_tokens")
+    };
+    let statements = inner_statements(client);
+    let calls = statements.iter().filter(is_ours).map(|(_, calls, _)| calls);
+    (calls.sum(), grant)
+}
+
+fn holds(client: &mut impl GenericClient, query: &str) -> bool {
+    let row = client.query_one(query, &[]).expect("a row");
+    row.get::<_, Option<bool>>(0) == Some(true)
+}
+
+#[test]
+fn what_is_defined_on_the_tables_is_heeded() {
+    let database = counting_database();
+    let client = &mut database.connect();
+    for case in &HEEDED {
+        let what = case.what;
+        client.batch_execute(ANEW).expect("a superuser may");
+        let token = issue(client, "alice").token().to_owned();
+        client.batch_execute(case.sql).expect(what);
+        let (statements, grant) = counted(client, &token);
+        assert_eq!(
+            (statements, grant.status.as_str()),
+            (2, "rotated"),
+            "{what}"
+        );
+        assert!(holds(client, case.heeded), "{what}");
+        assert_invariants(client);
+        assert_indexes(client);
+    }
+}
+
+/// What costs nobody the direct path, though it is no part of the extension.
+const HARMLESS: [Case; 8] = [
+    Case {
+        what: "nothing",
+        sql: "",
+        heeded: "SELECT count(*) = 3 FROM auth.refresh_tokens",
+    },
+    Case {
+        what: "more indexes of tokens",
+        sql: "CREATE INDEX ON auth.refresh_tokens (user_id, created_at DESC) INCLUDE (updated_at);
+              CREATE UNIQUE INDEX ON auth.refresh_tokens (parent, token)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index of sessions that a rotation changes",
+        sql: "CREATE INDEX later ON auth.sessions (refreshed_at)",
+        heeded: "SELECT count(*) = 1 FROM auth.sessions WHERE refreshed_at > now() - interval '1 h'",
+    },
+    Case {
+        what: "more columns of sessions",
+        sql: "ALTER TABLE auth.sessions ADD device text DEFAULT 'old' NOT NULL, ADD color text;
+              ALTER TABLE auth.sessions ALTER device SET DEFAULT 'new'",
+        heeded: "SELECT device = 'old' AND color IS NULL FROM auth.sessions",
+    },
+    Case {
+        what: "a foreign key of sessions",
+        sql: "CREATE TABLE users (id varchar(255) PRIMARY KEY); INSERT INTO users VALUES ('alice');
+              ALTER TABLE auth.sessions ADD FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "foreign keys to sessions and tokens",
+        sql: "CREATE TABLE factors (session_id uuid REFERENCES auth.sessions ON DELETE CASCADE,
+                                    token_id bigint REFERENCES auth.refresh_tokens ON DELETE CASCADE);
+              INSERT INTO factors SELECT session_id, id FROM auth.refresh_tokens",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a publication",
+        sql: "CREATE PUBLICATION all_of_auth FOR TABLE auth.refresh_tokens, auth.sessions",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "no foreign key",
+        sql: "ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_session_id_fkey",
+        heeded: "SELECT true",
+    },
+];
+
+#[test]
+fn what_asks_for_nothing_more_costs_no_statement() {
+    let database = counting_database();
+    let client = &mut database.connect();
+    for case in &HARMLESS {
+        let what = case.what;
+        client.batch_execute(ANEW).expect("a superuser may");
+        let mut token = issue(client, "alice").token().to_owned();
+        client.batch_execute(case.sql).expect(what);
+        for _ in 0..2 {
+            let (statements, grant) = counted(client, &token);
+            assert_eq!(
+                (statements, grant.status.as_str()),
+                (0, "rotated"),
+                "{what}"
+            );
+            assert!(
+                holds(client, case.heeded) || grant.token() != token,
+                "{what}"
+            );
+            grant.token().clone_into(&mut token);
+        }
+        assert_invariants(client);
+        assert_indexes(client);
+    }
+}
+
+/// What refuses a rotation, and by which SQLSTATE.
+const REFUSED: [(&str, &str, &str); 7] = [
+    (
+        "a check",
+        "ALTER TABLE auth.refresh_tokens ADD CHECK (parent IS NULL)",
+        "23514",
+    ),
+    (
+        "a trigger",
+        "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+         CREATE TRIGGER stop AFTER UPDATE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION stop()",
+        "P0001",
+    ),
+    (
+        "a rule",
+        "CREATE TABLE seen (what text);
+         CREATE RULE see AS ON INSERT TO auth.refresh_tokens DO ALSO INSERT INTO seen VALUES (NEW.user_id)",
+        "0A000",
+    ),
+    (
+        "rows without an identity that are published",
+        "CREATE PUBLICATION everything FOR TABLE auth.refresh_tokens;
+         ALTER TABLE auth.refresh_tokens REPLICA IDENTITY NOTHING",
+        "55000",
+    ),
+    (
+        "a column of another name",
+        "ALTER TABLE auth.refresh_tokens RENAME instance_id TO tenant",
+        "42703",
+    ),
+    (
+        "a sequence without a next value",
+        "ALTER SEQUENCE auth.refresh_tokens_id_seq MAXVALUE 2; SELECT nextval('auth.refresh_tokens_id_seq')",
+        "2200H",
+    ),
+    (
+        "an owner who has no right to write",
+        "CREATE ROLE {owner};
+         GRANT USAGE, CREATE ON SCHEMA auth TO {owner};
+         ALTER TABLE auth.refresh_tokens OWNER TO {owner};
+         ALTER TABLE auth.sessions OWNER TO {owner};
+         ALTER FUNCTION auth.rotate_refresh_token OWNER TO {owner};
+         REVOKE UPDATE ON auth.sessions FROM {owner}",
+        "42501",
+    ),
+];
+
+#[test]
+fn what_refuses_a_statement_refuses_a_rotation() {
+    for (what, sql, code) in REFUSED {
+        let database = Database::create();
+        let client = &mut database.connect();
+        let token = issue(client, "alice").token().to_owned();
+        let sql = sql.replace("{owner}", &format!("owner_{}", database.name));
+        client.batch_execute(&sql).expect(what);
+        let rows = |client: &mut Client| {
+            let sql = "SELECT format('%s %s', t.ctid, t) FROM auth.refresh_tokens AS t
+                        UNION ALL SELECT format('%s %s', s.ctid, s) FROM auth.sessions AS s ORDER BY 1";
+            let rows = client.query(sql, &[]).expect("a superuser may look");
+            rows.iter().map(|row| row.get(0)).collect::<Vec<String>>()
+        };
+        let before = rows(client);
+        assert_eq!(error_code(rotate(client, &token)), code, "{what}");
+        assert_eq!(rows(client), before, "{what}");
+    }
+}
+
+/// An owner who is no superuser and has all his rights is served directly.
+#[test]
+fn any_owner_is_served_directly() {
+    let database = counting_database();
+    let client = &mut database.connect();
+    let token = issue(client, "alice").token().to_owned();
+    let owner = format!("owner_{}", database.name);
+    let sql = format!(
+        "CREATE ROLE {owner};
+         GRANT USAGE, CREATE ON SCHEMA auth TO {owner};
+         ALTER TABLE auth.refresh_tokens OWNER TO {owner};
+         ALTER TABLE auth.sessions OWNER TO {owner};
+         ALTER FUNCTION auth.rotate_refresh_token OWNER TO {owner}"
+    );
+    client.batch_execute(&sql).expect("a superuser may");
+    let (statements, grant) = counted(client, &token);
+    assert_eq!((statements, grant.status.as_str()), (0, "rotated"));
+}
+
+/// The rows of both tables, without what differs from one life to the next: digests are named by their order,
+/// times by how they relate to the row's others.
+const ROWS: &str = "
+    WITH named AS (SELECT token, row_number() OVER (ORDER BY id) AS n FROM auth.refresh_tokens)
+    SELECT format('token %s: instance %s, user %s, revoked %s, parent %s, length %s, created at the parent''s end %s, '
+                  'updated at %s, of the session %s', n.n, t.instance_id, t.user_id, t.revoked,
+                  (SELECT p.n FROM named p WHERE p.token = t.parent), length(t.token),
+                  (SELECT p.updated_at = t.created_at FROM auth.refresh_tokens p WHERE p.token = t.parent),
+                  (SELECT c.created_at = t.updated_at FROM auth.refresh_tokens c WHERE c.parent = t.token),
+                  t.session_id = s.id)
+      FROM auth.refresh_tokens t JOIN named n USING (token) JOIN auth.sessions s ON true
+     UNION ALL
+    SELECT format('session: %s, key %s, refreshed %s %s', to_jsonb(s)
+                      - '{id,created_at,updated_at,refreshed_at,refresh_token_hmac_key,not_after}'::text[],
+                  length(s.refresh_token_hmac_key), s.refreshed_at = s.updated_at,
+                  s.refreshed_at = (SELECT max(t.created_at) FROM auth.refresh_tokens t))
+      FROM auth.sessions s
+     ORDER BY 1";
+
+/// Logins of many kinds, by their arguments, and what is done to their rows by hand.
+const LOGINS: [(&str, &str); 7] = [
+    ("'alice'", ""),
+    (
+        "repeat('ü', 255), instance_id => '00000000-0000-0000-0000-00000000000a', tag => 'phone'",
+        "",
+    ),
+    (
+        "'bob', client_id => 'app', scopes => 'a b', aal => 'aal2', user_agent => 'x', ip => '10.0.0.1'",
+        "",
+    ),
+    (
+        "'carol', not_after => now() + interval '1 d', user_agent => repeat('é', 30)",
+        "UPDATE auth.sessions SET factor_id = '00000000-0000-0000-0000-00000000000f', refresh_token_hmac_key = 'no key'",
+    ),
+    (
+        "'dave'",
+        "UPDATE auth.sessions SET refresh_token_counter = 9223372036854775807, user_agent = 'old', ip = '::1/64'",
+    ),
+    (
+        "'erin'",
+        "UPDATE auth.sessions SET scopes = (SELECT string_agg(md5(n::text), ' ') FROM generate_series(1, 3000) AS n)",
+    ),
+    (
+        "'frank'",
+        "UPDATE auth.refresh_tokens SET created_at = NULL, updated_at = NULL, parent = 'nobody'",
+    ),
+];
+
+/// Arguments of a rotation, beside the token.
+const CALLERS: [&str; 4] = [
+    "",
+    ", user_agent => 'Mozilla', ip => '192.0.2.1'",
+    ", ip => '2001:db8::/32'",
+    ", user_agent => repeat('ß', 2000)",
+];
+
+/// The rows after a life of `login`, and how it was answered.
+fn life(client: &mut Client, login: (&str, &str)) -> Vec<String> {
+    client
+        .batch_execute("TRUNCATE auth.sessions CASCADE")
+        .expect("a superuser may");
+    let sql = format!(
+        "SELECT refresh_token FROM auth.issue_refresh_token({})",
+        login.0
+    );
+    let mut token: String = client.query_one(&sql, &[]).expect("a login").get(0);
+    client.batch_execute(login.1).expect("a superuser may");
+    let mut answers = Vec::new();
+    for caller in CALLERS {
+        let sql = format!(
+            "SELECT refresh_token, format('%s %s %s %s %s', status, user_id, instance_id,
+                        token_id = (SELECT max(id) FROM auth.refresh_tokens),
+                        session_id = (SELECT id FROM auth.sessions))
+               FROM auth.rotate_refresh_token($1, (SELECT oauth_client_id FROM auth.sessions){caller})"
+        );
+        let row = client.query_one(&sql, &[&token]).expect("a verdict");
+        token = row.get(0);
+        answers.push(row.get(1));
+        let rows = client.query(ROWS, &[]).expect("a superuser may look");
+        answers.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    }
+    answers
+}
+
+#[test]
+fn the_rows_are_those_that_statements_leave() {
+    let (direct, by) = (counting_database(), counting_database());
+    let (direct, by) = (&mut direct.connect(), &mut by.connect());
+    by_statements(by);
+    inner_statements(direct);
+    for login in LOGINS {
+        let (direct, by) = (life(direct, login), life(by, login));
+        for (direct, by) in direct.iter().zip(&by) {
+            assert_eq!(direct, by, "{}", login.0);
+        }
+        assert_eq!(direct.len(), by.len());
+    }
+    assert_indexes(direct);
+    let claims = |(sql, ..): &Statement| sql.contains("FOR NO KEY UPDATE");
+    assert!(!inner_statements(direct).iter().any(claims));
+}
+
+/// Fills pages, so that updates move to other pages and indexes are split, in transactions that commit or not.
+#[test]
+fn the_indexes_have_each_row_after_thousands_of_rotations() {
+    let database = Database::create();
+    let client = &mut database.connect();
+    client
+        .batch_execute("ALTER TABLE auth.sessions SET (fillfactor = 100)")
+        .expect("a superuser may");
+    let mut tokens: Vec<_> = (0..200)
+        .map(|n| issue(client, &format!("user {n}")).token().to_owned())
+        .collect();
+    for round in 0..15 {
+        let is_kept = round % 5 != 4;
+        let mut transaction = client.transaction().expect("a transaction");
+        let next: Vec<_> = (tokens.iter())
+            .map(|token| rotate(&mut transaction, token).expect("a verdict"))
+            .inspect(|grant| assert_eq!(grant.status, "rotated"))
+            .map(|grant| grant.token().to_owned())
+            .collect();
+        if is_kept {
+            transaction.commit().expect("a commit");
+            tokens = next;
+        }
+    }
+    let moved = "SELECT n_tup_upd > n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = 'auth.sessions'::regclass";
+    client
+        .batch_execute("SELECT pg_stat_force_next_flush()")
+        .expect("a flush");
+    assert!(
+        holds(client, moved),
+        "some updates of sessions were not HOT"
+    );
+    assert_invariants(client);
+    assert_indexes(client);
+}
+
+/// What somebody does by hand, without the session's lock, while a rotation comes; how the rotation is answered
+/// if that commits. If it doesn't, the token is rotated.
+const BY_HAND: [(&str, &str); 6] = [
+    ("UPDATE auth.refresh_tokens SET revoked = true", "revoked"),
+    ("UPDATE auth.refresh_tokens SET user_id = 'bob'", "rotated"),
+    ("DELETE FROM auth.refresh_tokens", "not_found"),
+    ("UPDATE auth.sessions SET not_after = now()", "expired"),
+    ("UPDATE auth.sessions SET tag = 'new'", "rotated"),
+    ("DELETE FROM auth.sessions", "not_found"),
+];
+
+#[test]
+fn what_is_done_by_hand_meanwhile_is_waited_for_and_seen() {
+    for (sql, status) in BY_HAND {
+        for commits in [true, false] {
+            let database = Database::create();
+            let client = &mut database.connect();
+            let token = issue(client, "alice").token().to_owned();
+            let mut other = database.connect();
+            let mut hand = other.transaction().expect("a transaction");
+            hand.batch_execute(sql).expect("a superuser may");
+            let mut rotating = database.connect();
+            let pid = backend_pid(&mut rotating);
+            let rotation = thread::spawn(move || rotate(&mut rotating, &token).expect("a verdict"));
+            wait_until("the rotation waits", || waits(client, pid));
+            match commits {
+                true => hand.commit(),
+                false => hand.rollback(),
+            }
+            .expect("an end");
+            let grant = rotation.join().expect("an answer");
+            let expected = if commits { status } else { "rotated" };
+            assert_eq!(grant.status, expected, "{sql}, committed: {commits}");
+            assert_indexes(client);
+        }
+    }
+}
+
+/// A session that this very transaction has written: what is yet to check of it is for PostgreSQL to know.
+#[test]
+fn deferred_foreign_keys_are_checked() {
+    let database = Database::create();
+    let client = &mut database.connect();
+    client
+        .batch_execute(
+            "CREATE TABLE users (id varchar(255) PRIMARY KEY);
+             ALTER TABLE auth.sessions ADD FOREIGN KEY (user_id) REFERENCES users DEFERRABLE INITIALLY DEFERRED",
+        )
+        .expect("a superuser may");
+    let mut transaction = client.transaction().expect("a transaction");
+    let sql = "SELECT (auth.rotate_refresh_token(g.refresh_token)).status::text
+                 FROM auth.issue_refresh_token('nobody') AS g";
+    let status: String = transaction.query_one(sql, &[]).expect("a verdict").get(0);
+    assert_eq!(status, "rotated");
+    assert_eq!(error_code(transaction.commit()), "23503");
+    assert!(
+        contents(client)
+            .iter()
+            .all(|row| row.starts_with("sequence"))
+    );
+}
