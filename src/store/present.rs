@@ -102,11 +102,9 @@ impl Store<'_> {
     /// Locks the family of the token with `digest`. A token found live is not read again under the lock.
     pub fn claim(&self, digest: &Digest) -> Result<Claim, Error> {
         match direct::claim(digest) {
-            Found::NotFound => return Ok(Claim::NotFound),
-            Found::Live(direct) => {
-                return Ok(Claim::Found(Box::new(held_directly(direct, now())?)));
-            }
-            Found::Unknown => (),
+            Some(Found::Nothing) => return Ok(Claim::NotFound),
+            Some(Found::Live(direct)) => return held_directly(direct, now()).map(Claim::Found),
+            None => (),
         }
         let found = CLAIM.run(self.client, &[digest.as_str().into()])?;
         if found.is_empty() {
@@ -260,23 +258,22 @@ fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Er
     })))
 }
 
-/// A live token that was found without a statement.
-fn held_directly(direct: Direct, now: Timestamp) -> Result<Held, Error> {
-    let (session, key) = direct.session().ok_or(Error::UnexpectedNull)?;
-    Ok(Held {
+/// A live token that was claimed without a statement.
+fn held_directly(direct: Direct, now: Timestamp) -> Result<Box<Held>, Error> {
+    Ok(Box::new(Held {
         facts: Facts {
-            session,
+            session: direct.session()?,
             presented: Presented::Live,
             live: None,
         },
         now,
-        row: direct.token_row().ok_or(Error::UnexpectedNull)?,
+        row: direct.token_row()?,
         live: None,
-        key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
+        key: direct.key(),
         rotations: 0,
         chain: None,
         direct: Some(direct),
-    })
+    }))
 }
 
 /// The columns instance_id and created_at, from `at` on, of the token `id`.

@@ -3,9 +3,12 @@
 
 use postgres::{Client, GenericClient};
 use refresh_tokens_tests::{
-    Database, Grant, Statement, assert_indexes, assert_invariants, backend_pid, by_statements,
-    contents, counting_database, error_code, inner_statements, issue, rotate, wait_until, waits,
+    Cluster, Database, Grant, Statement, assert_indexes, assert_invariants, backend_pid,
+    by_statements, contents, counting_database, error_code, inner_statements, issue, rotate,
+    wait_until, waits,
 };
+use std::fs;
+use std::sync::Arc;
 use std::thread;
 
 /// What the cases define, and what shows that it was heeded by the rotation of one token.
@@ -583,4 +586,26 @@ fn deferred_foreign_keys_are_checked() {
             .iter()
             .all(|row| row.starts_with("sequence"))
     );
+}
+
+/// pgaudit, as Debian packages it, asks to be told of each table that is written.
+#[test]
+fn an_audit_sees_what_a_rotation_writes() {
+    let cluster = Arc::new(Cluster::start(&[
+        "shared_preload_libraries = 'pgaudit'",
+        "pgaudit.log = 'write'",
+        "pgaudit.log_relation = on",
+    ]));
+    let database = Database::create_in(&cluster);
+    let client = &mut database.connect();
+    let token = issue(client, "alice").token().to_owned();
+    let logged = |client: &mut Client| {
+        assert!(client.simple_query("SELECT 1").is_ok());
+        let log = fs::read_to_string(cluster.log()).expect("the server's log");
+        log.matches(",WRITE,INSERT,TABLE,auth.refresh_tokens,")
+            .count()
+    };
+    let before = logged(client);
+    assert_eq!(rotate(client, &token).expect("a verdict").status, "rotated");
+    assert_eq!(logged(client), before + 1);
 }

@@ -14,6 +14,8 @@ pub enum Contender {
     Floor,
     /// This extension: `auth.rotate_refresh_token`.
     Extension,
+    /// This extension where a trigger is defined on a table, so that it writes by statements.
+    Statements,
     /// The same semantics in PL/pgSQL with pgcrypto.
     Plpgsql,
     /// The 24 statements of Supabase Auth with version 1 tokens.
@@ -51,6 +53,7 @@ impl Contender {
         match self {
             Self::Floor => "floor",
             Self::Extension => "extension",
+            Self::Statements => "statements",
             Self::Plpgsql => "plpgsql",
             Self::SupabaseV1 => "supabase_v1",
             Self::SupabaseV2 => "supabase_v2",
@@ -67,6 +70,16 @@ impl Contender {
                  DO $$ BEGIN EXECUTE format(
                      'ALTER DATABASE %I SET refresh_tokens.reuse_interval = 0', current_database());
                  END $$"
+            }
+            // The trigger is there, and never fires.
+            Self::Statements => {
+                "CREATE EXTENSION refresh_tokens;
+                 DO $$ BEGIN EXECUTE format(
+                     'ALTER DATABASE %I SET refresh_tokens.reuse_interval = 0', current_database());
+                 END $$;
+                 CREATE TRIGGER by_statements BEFORE UPDATE ON auth.sessions
+                     FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+                 ALTER TABLE auth.sessions DISABLE TRIGGER by_statements"
             }
             Self::Plpgsql => {
                 concat!(
@@ -91,7 +104,7 @@ impl Contender {
     /// A token as `auth.refresh_tokens` holds it, and as the client does.
     pub fn token(self) -> (String, String) {
         match self {
-            Self::Extension => {
+            Self::Extension | Self::Statements => {
                 let token = refresh_tokens_tests::format::unknown_token();
                 (refresh_tokens_tests::format::digest(&token), token)
             }
@@ -117,7 +130,7 @@ impl Contender {
     pub fn prepare(self, client: &mut Client) -> Result<Box<dyn Refresher>, Error> {
         Ok(match self {
             Self::Floor => Box::new(single::Floor::prepare(client)?),
-            Self::Extension => Box::new(single::Function::prepare(
+            Self::Extension | Self::Statements => Box::new(single::Function::prepare(
                 client,
                 "auth.rotate_refresh_token($1)",
             )?),

@@ -1,12 +1,17 @@
 //! The rotation of a live token without the executor: the same rows, found, locked and written by the calls
-//! that the statements of claim.sql and rotate.sql come to, at half their cost.
+//! that claim.sql and rotate.sql come to, for less than they cost.
 //!
 //! It is for the ordinary case alone: a live token with a session, under READ COMMITTED, in tables on
-//! which nothing is defined that those statements would heed (triggers, rules, checks, policies, indexes
-//! of expressions ...). Everything else is left to them, before anything is written.
+//! which nothing is defined that statements would heed (triggers, rules, checks, policies, indexes of
+//! expressions ...). Everything else is left to the statements, before anything is written.
 //!
 //! The foreign key of the new row is not looked up: the row that it refers to is locked by this transaction.
+//!
+//! What is here lives for the length of one call. Copies of rows lie in the call's memory context. After an
+//! ERROR nothing is closed or popped here: the end of the transaction does that, as for PostgreSQL's own code.
 
+mod columns;
+mod index;
 mod plain;
 mod row;
 mod table;
@@ -18,115 +23,40 @@ use crate::grant::TokenRow;
 use crate::replay::ReplayKey;
 use crate::session::Session;
 use crate::time::Timestamp;
+use columns::{session, token};
+use index::{Indexes, Key};
 use pgrx::{IntoDatum, pg_sys};
-use plain::{Column, check_replica_identity, column, is_unwatched, varchar_255};
 use row::{Row, Version};
-use table::{Indexes, Key, READ, Table, WRITE};
-use uuid::Uuid;
+use table::{READ, Table, WRITE};
 use zeroize::Zeroizing;
 
-type ColumnNumber = pg_sys::AttrNumber;
-
-/// The columns of `auth.refresh_tokens`.
-mod token {
-    use super::*;
-
-    pub(super) const INSTANCE_ID: ColumnNumber = 1;
-    pub(super) const ID: ColumnNumber = 2;
-    pub(super) const TOKEN: ColumnNumber = 3;
-    pub(super) const USER_ID: ColumnNumber = 4;
-    pub(super) const REVOKED: ColumnNumber = 5;
-    pub(super) const CREATED_AT: ColumnNumber = 6;
-    pub(super) const UPDATED_AT: ColumnNumber = 7;
-    pub(super) const PARENT: ColumnNumber = 8;
-    pub(super) const SESSION_ID: ColumnNumber = 9;
-
-    pub(super) const COLUMNS: [Column; 9] = [
-        column(c"instance_id", pg_sys::UUIDOID),
-        column(c"id", pg_sys::INT8OID).not_null(),
-        varchar_255(c"token"),
-        varchar_255(c"user_id"),
-        column(c"revoked", pg_sys::BOOLOID),
-        column(c"created_at", pg_sys::TIMESTAMPTZOID),
-        column(c"updated_at", pg_sys::TIMESTAMPTZOID),
-        varchar_255(c"parent"),
-        column(c"session_id", pg_sys::UUIDOID),
-    ];
-
-    /// Those that are set when it is swapped for its child.
-    pub(super) const CHANGING: [ColumnNumber; 2] = [REVOKED, UPDATED_AT];
-}
-
-/// The columns of `auth.sessions`.
-mod session {
-    use super::*;
-
-    pub(super) const ID: ColumnNumber = 1;
-    pub(super) const USER_ID: ColumnNumber = 2;
-    pub(super) const CREATED_AT: ColumnNumber = 3;
-    pub(super) const UPDATED_AT: ColumnNumber = 4;
-    pub(super) const NOT_AFTER: ColumnNumber = 7;
-    pub(super) const REFRESHED_AT: ColumnNumber = 8;
-    pub(super) const USER_AGENT: ColumnNumber = 9;
-    pub(super) const IP: ColumnNumber = 10;
-    pub(super) const CLIENT_ID: ColumnNumber = 12;
-    pub(super) const REPLAY_KEY: ColumnNumber = 14;
-    pub(super) const COUNTER: ColumnNumber = 15;
-
-    pub(super) const COLUMNS: [Column; 15] = [
-        column(c"id", pg_sys::UUIDOID).not_null(),
-        varchar_255(c"user_id").not_null(),
-        column(c"created_at", pg_sys::TIMESTAMPTZOID).not_null(),
-        column(c"updated_at", pg_sys::TIMESTAMPTZOID).not_null(),
-        column(c"factor_id", pg_sys::UUIDOID),
-        column(c"aal", pg_sys::InvalidOid),
-        column(c"not_after", pg_sys::TIMESTAMPTZOID),
-        column(c"refreshed_at", pg_sys::TIMESTAMPTZOID),
-        column(c"user_agent", pg_sys::TEXTOID),
-        column(c"ip", pg_sys::INETOID),
-        column(c"tag", pg_sys::TEXTOID),
-        varchar_255(c"oauth_client_id"),
-        column(c"scopes", pg_sys::TEXTOID),
-        column(c"refresh_token_hmac_key", pg_sys::TEXTOID),
-        column(c"refresh_token_counter", pg_sys::INT8OID),
-    ];
-
-    /// Those that a rotation sets.
-    pub(super) const CHANGING: [ColumnNumber; 6] = [
-        UPDATED_AT,
-        REFRESHED_AT,
-        USER_AGENT,
-        IP,
-        REPLAY_KEY,
-        COUNTER,
-    ];
-}
-
-/// What became of the attempt to claim a presented token.
+/// What there is of a presented token.
 pub(super) enum Found {
     /// There is no such token.
-    NotFound,
+    Nothing,
     /// It is live, and its session locked.
     Live(Direct),
-    /// It is for the statements to say.
-    Unknown,
 }
 
 /// A live token and its session, which is locked, ready to be written.
 pub(super) struct Direct {
-    tokens: Table,
-    token: Version,
-    token_indexes: Indexes,
+    token: Stored,
+    session: Stored,
+    /// That of the tokens' ids.
     sequence: pg_sys::Oid,
-    sessions: Table,
-    session: Version,
-    session_indexes: Indexes,
 }
 
-/// Finds the token with `digest`, and locks its session if it is live.
-pub(super) fn claim(digest: &Digest) -> Found {
-    if !is_unwatched() || super::latest::is_hidden() {
-        return Found::Unknown;
+/// A row, and what it takes to write it.
+struct Stored {
+    table: Table,
+    version: Version,
+    indexes: Indexes,
+}
+
+/// Finds the token with `digest`, and locks its session if it is live. None: it is for the statements to say.
+pub(super) fn claim(digest: &Digest) -> Option<Found> {
+    if !plain::is_unwatched() || super::latest::is_hidden() {
+        return None;
     }
     // SAFETY: as before any statement of a volatile function. What is not popped after an ERROR is at the
     // transaction's end.
@@ -137,10 +67,9 @@ pub(super) fn claim(digest: &Digest) -> Found {
     let found = find(digest);
     // SAFETY: pushed above.
     unsafe { pg_sys::PopActiveSnapshot() }
-    found.unwrap_or(Found::Unknown)
+    found
 }
 
-/// None: it is for the statements to say.
 fn find(digest: &Digest) -> Option<Found> {
     let tokens = Table::open(c"refresh_tokens", READ)?;
     let is_plain = tokens.width() == token::COLUMNS.len()
@@ -155,93 +84,88 @@ fn find(digest: &Digest) -> Option<Found> {
         equal: pg_sys::F_TEXTEQ,
         value: digest.as_str().into_datum()?,
     };
-    let Some(token) = tokens.find(&key).ok()? else {
-        return Some(Found::NotFound);
+    let Some(version) = tokens.find(&key).ok()? else {
+        return Some(Found::Nothing);
     };
-    let row = tokens.columns(&token);
-    // SAFETY: the column is of this type.
-    let is_revoked = unsafe { row.get(token::REVOKED) };
-    if is_revoked != Some(false) {
+    let row = tokens.columns(&version);
+    if row.boolean(token::REVOKED) != Some(false) {
         return None;
     }
-    let (session, is_null) = row.datum(token::SESSION_ID);
-    if is_null {
-        return None;
-    }
-    lock(tokens, token, session).map(Found::Live)
+    let session = row.datum(token::SESSION_ID)?;
+    lock(tokens, version, session).map(Found::Live)
 }
 
-/// Locks the session with the id `session`, the session of `token`.
-fn lock(tokens: Table, token: Version, session: pg_sys::Datum) -> Option<Direct> {
+/// Locks the session with the id `session`, to which the token in `version` belongs.
+fn lock(tokens: Table, version: Version, session: pg_sys::Datum) -> Option<Direct> {
     tokens.lock(WRITE);
     let sessions = Table::open(c"sessions", WRITE)?;
     let is_plain = tokens.is_written_plainly()
-        && sessions.is_read_plainly()
-        && sessions.is_written_plainly()
+        && tokens.refers_only(token::SESSION_ID, &sessions, session::ID)
         && sessions.begins_with(&session::COLUMNS)
-        && tokens.refers_only(token::SESSION_ID, &sessions, session::ID);
+        && sessions.is_read_plainly()
+        && sessions.is_written_plainly();
     if !is_plain {
         return None;
     }
     let sequence = tokens.sequence(token::ID)?;
-    let token_indexes = Indexes::open(&tokens, &token::CHANGING)?;
-    let session_indexes = Indexes::open(&sessions, &session::CHANGING)?;
+    let token = Stored {
+        indexes: Indexes::open(&tokens, &token::CHANGING)?,
+        table: tokens,
+        version,
+    };
     let key = Key {
         index: c"sessions_pkey",
         column: session::ID,
         equal: pg_sys::F_UUID_EQ,
         value: session,
     };
-    let session = sessions.find(&key).ok()??;
+    let session = Stored {
+        indexes: Indexes::open(&sessions, &session::CHANGING)?,
+        version: sessions.find(&key).ok()??,
+        table: sessions,
+    };
     // Foreign keys of a row that this transaction has written may be yet to check.
-    if session.is_own() || !sessions.lock_row(&session) {
-        return None;
-    }
-    Some(Direct {
-        tokens,
+    let is_locked = !session.version.is_own() && session.table.lock_row(&session.version);
+    is_locked.then_some(Direct {
         token,
-        token_indexes,
-        sequence,
-        sessions,
         session,
-        session_indexes,
+        sequence,
     })
 }
 
 impl Direct {
     /// The token's row.
-    pub(super) fn token_row(&self) -> Option<TokenRow> {
-        let row = self.tokens.columns(&self.token);
-        // SAFETY: the columns are of these types.
-        unsafe {
-            Some(TokenRow {
-                id: row.get(token::ID)?,
-                instance_id: uuid(&row, token::INSTANCE_ID),
-                created_at: timestamp(&row, token::CREATED_AT),
-            })
-        }
+    pub(super) fn token_row(&self) -> Result<TokenRow, Error> {
+        let row = self.token.columns();
+        Ok(TokenRow {
+            id: row.bigint(token::ID).ok_or(Error::UnexpectedNull)?,
+            instance_id: row.uuid(token::INSTANCE_ID),
+            created_at: row.timestamp(token::CREATED_AT),
+        })
     }
 
-    /// The session, as it is under the lock, and its replay key as the column has it.
-    pub(super) fn session(&self) -> Option<(Session, Option<Zeroizing<String>>)> {
-        let row = self.sessions.columns(&self.session);
-        // SAFETY: the columns are of these types.
-        unsafe {
-            let session = Session {
-                id: uuid(&row, session::ID),
-                user_id: row.get(session::USER_ID),
-                client_id: row.get(session::CLIENT_ID),
-                created_at: timestamp(&row, session::CREATED_AT)?,
-                refreshed_at: timestamp(&row, session::REFRESHED_AT),
-                not_after: timestamp(&row, session::NOT_AFTER),
-            };
-            let key = row.get::<String>(session::REPLAY_KEY);
-            Some((session, key.map(Zeroizing::new)))
-        }
+    /// The session, as it is under the lock.
+    pub(super) fn session(&self) -> Result<Session, Error> {
+        let row = self.session.columns();
+        let created_at = row.timestamp(session::CREATED_AT);
+        Ok(Session {
+            id: row.uuid(session::ID),
+            user_id: row.text(session::USER_ID),
+            client_id: row.text(session::CLIENT_ID),
+            created_at: created_at.ok_or(Error::UnexpectedNull)?,
+            refreshed_at: row.timestamp(session::REFRESHED_AT),
+            not_after: row.timestamp(session::NOT_AFTER),
+        })
     }
 
-    /// Swaps the token for its child, and gives the child's id. None: the token is not live any more;
-    /// nothing changed.
+    /// The session's replay key, if it has one.
+    pub(super) fn key(&self) -> Option<ReplayKey> {
+        let key = self.session.columns().text(session::REPLAY_KEY);
+        ReplayKey::from_column(&Zeroizing::new(key?))
+    }
+
+    /// Swaps the token for its child, records the use, and gives the child's id. None: the token is not
+    /// live any more; nothing was changed.
     pub(super) fn rotate(
         &self,
         child: &Digest,
@@ -249,20 +173,16 @@ impl Direct {
         key: &ReplayKey,
         caller: &Caller<'_>,
     ) -> Result<Option<i64>, Error> {
-        check_replica_identity(&self.tokens);
-        check_replica_identity(&self.sessions);
-        let mut parent = self.tokens.columns(&self.token);
-        parent.set(token::REVOKED, true.into_datum());
-        parent.set(token::UPDATED_AT, Some(now.0.into()));
-        if !self
-            .tokens
-            .update(&self.token, &mut parent, &self.token_indexes)
-        {
+        self.token.table.check_replica_identity();
+        self.session.table.check_replica_identity();
+        let mut parent = self.token.columns();
+        parent.set(token::REVOKED, true);
+        parent.set(token::UPDATED_AT, now.0);
+        if !self.token.update(&mut parent) {
             return Ok(None);
         }
         let id = self.next_id();
-        let mut row = self.child_of(&parent, id, child, now);
-        self.tokens.insert(&mut row, &self.token_indexes);
+        self.token.insert(&mut child_of(&parent, id, child, now));
         self.touch(now, key, caller)?;
         // SAFETY: as after any statement that writes.
         unsafe { pg_sys::CommandCounterIncrement() }
@@ -270,68 +190,60 @@ impl Direct {
     }
 
     fn next_id(&self) -> i64 {
-        let argument = pg_sys::Datum::from(self.sequence);
+        let sequence = pg_sys::Datum::from(self.sequence);
         // SAFETY: the default of the column calls this function with this sequence.
         let id = unsafe {
-            pg_sys::OidFunctionCall1Coll(pg_sys::F_NEXTVAL.into(), pg_sys::InvalidOid, argument)
+            pg_sys::OidFunctionCall1Coll(pg_sys::F_NEXTVAL.into(), pg_sys::InvalidOid, sequence)
         };
         id.value() as i64
     }
 
-    fn child_of(&self, parent: &Row, id: i64, digest: &Digest, now: Timestamp) -> Row {
-        let mut row = Row::of(token::COLUMNS.len());
-        row.copy(token::INSTANCE_ID, parent, token::INSTANCE_ID);
-        row.set(token::ID, Some(id.into()));
-        row.set(token::TOKEN, digest.as_str().into_datum());
-        row.copy(token::USER_ID, parent, token::USER_ID);
-        row.set(token::REVOKED, false.into_datum());
-        row.set(token::CREATED_AT, Some(now.0.into()));
-        row.set(token::UPDATED_AT, Some(now.0.into()));
-        row.copy(token::PARENT, parent, token::TOKEN);
-        row.copy(token::SESSION_ID, parent, token::SESSION_ID);
-        row
-    }
-
     /// Records the rotation in the session.
     fn touch(&self, now: Timestamp, key: &ReplayKey, caller: &Caller<'_>) -> Result<(), Error> {
-        let mut row = self.sessions.columns(&self.session);
-        row.set(session::UPDATED_AT, Some(now.0.into()));
-        row.set(session::REFRESHED_AT, Some(now.0.into()));
+        let mut row = self.session.columns();
+        row.set(session::UPDATED_AT, now.0);
+        row.set(session::REFRESHED_AT, now.0);
         if let Some(user_agent) = caller.user_agent {
-            row.set(session::USER_AGENT, user_agent.into_datum());
+            row.set(session::USER_AGENT, user_agent);
         }
         if let Some(ip) = &caller.ip {
-            row.set(session::IP, ip.clone().into_datum());
+            row.set(session::IP, ip.clone());
         }
-        row.set(session::REPLAY_KEY, key.to_column().as_str().into_datum());
-        // SAFETY: the column is of this type.
-        let counter: i64 = unsafe { row.get(session::COUNTER) }.unwrap_or(0);
-        row.set(
-            session::COUNTER,
-            Some(counter.min(i64::MAX - 1).wrapping_add(1).into()),
-        );
-        match self
-            .sessions
-            .update(&self.session, &mut row, &self.session_indexes)
-        {
-            true => Ok(()),
-            // Nobody can have changed what is locked.
-            false => Err(Error::Contended),
-        }
+        row.set(session::REPLAY_KEY, key.to_column().as_str());
+        let rotations = row.bigint(session::COUNTER).unwrap_or(0);
+        row.set(session::COUNTER, rotations.min(i64::MAX - 1) + 1);
+        // It is locked: nobody can have changed it.
+        (self.session.update(&mut row).then_some(())).ok_or(Error::Contended)
     }
 }
 
-/// # Safety
-/// The column is a uuid.
-unsafe fn uuid(row: &Row, column: ColumnNumber) -> Option<Uuid> {
-    // SAFETY: as the caller says.
-    let id = unsafe { row.get::<pgrx::Uuid>(column) };
-    id.map(|id| Uuid::from_bytes(*id.as_bytes()))
+impl Stored {
+    fn columns(&self) -> Row {
+        self.table.columns(&self.version)
+    }
+
+    /// Whether the version is still the row's newest, which is `row` from now on.
+    fn update(&self, row: &mut Row) -> bool {
+        self.table.update(&self.version, row, &self.indexes)
+    }
+
+    /// Inserts `row` into the same table.
+    fn insert(&self, row: &mut Row) {
+        self.table.insert(row, &self.indexes);
+    }
 }
 
-/// # Safety
-/// The column is a timestamptz.
-unsafe fn timestamp(row: &Row, column: ColumnNumber) -> Option<Timestamp> {
-    // SAFETY: as the caller says.
-    unsafe { row.get::<i64>(column) }.map(Timestamp)
+/// The row of the child of `parent`.
+fn child_of(parent: &Row, id: i64, digest: &Digest, now: Timestamp) -> Row {
+    let mut row = Row::of(token::COLUMNS.len());
+    row.copy(token::INSTANCE_ID, parent, token::INSTANCE_ID);
+    row.set(token::ID, id);
+    row.set(token::TOKEN, digest.as_str());
+    row.copy(token::USER_ID, parent, token::USER_ID);
+    row.set(token::REVOKED, false);
+    row.set(token::CREATED_AT, now.0);
+    row.set(token::UPDATED_AT, now.0);
+    row.copy(token::PARENT, parent, token::TOKEN);
+    row.copy(token::SESSION_ID, parent, token::SESSION_ID);
+    row
 }

@@ -1,57 +1,10 @@
 //! Whether the executor would do nothing more for a table than [`super::table`] does.
 
+use super::columns::{Column, ColumnNumber};
 use super::table::Table;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-
-/// A column as it was created.
-pub(super) struct Column {
-    name: &'static CStr,
-    /// InvalidOid: of whatever type.
-    type_oid: pg_sys::Oid,
-    typmod: i32,
-    not_null: bool,
-}
-
-/// A column of a type without a length.
-pub(super) const fn column(name: &'static CStr, type_oid: pg_sys::Oid) -> Column {
-    Column {
-        name,
-        type_oid,
-        typmod: -1,
-        not_null: false,
-    }
-}
-
-/// A column of type varchar(255).
-pub(super) const fn varchar_255(name: &'static CStr) -> Column {
-    Column {
-        typmod: 255 + pg_sys::VARHDRSZ as i32,
-        ..column(name, pg_sys::VARCHAROID)
-    }
-}
-
-impl Column {
-    pub(super) const fn not_null(self) -> Self {
-        Self {
-            not_null: true,
-            ..self
-        }
-    }
-
-    fn is(&self, attribute: &pg_sys::FormData_pg_attribute) -> bool {
-        // SAFETY: the name of an attribute ends with NUL.
-        let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
-        name == self.name
-            && !attribute.attisdropped
-            && (self.type_oid == pg_sys::InvalidOid || attribute.atttypid == self.type_oid)
-            && attribute.atttypmod == self.typmod
-            && attribute.attnotnull == self.not_null
-            && attribute.attgenerated == 0
-            && attribute.attidentity == 0
-    }
-}
 
 /// Whether statements see nothing but what they do to the tables: no module of the server wants to know
 /// of, or to refuse, what is done to a table by whom.
@@ -121,9 +74,9 @@ impl Table {
     /// Whether its one foreign key, if it has one, is of `column` and refers to `referred` of `table`.
     pub(super) fn refers_only(
         &self,
-        column: pg_sys::AttrNumber,
+        column: ColumnNumber,
         table: &Self,
-        referred: pg_sys::AttrNumber,
+        referred: ColumnNumber,
     ) -> bool {
         // SAFETY: the relation is open; the list is of its cached foreign keys.
         unsafe {
@@ -140,7 +93,7 @@ impl Table {
 
     /// The sequence that gives `column` its default; none if that is something else, or not the only
     /// default of the table.
-    pub(super) fn sequence(&self, column: pg_sys::AttrNumber) -> Option<pg_sys::Oid> {
+    pub(super) fn sequence(&self, column: ColumnNumber) -> Option<pg_sys::Oid> {
         // SAFETY: the relation is open; its descriptor has as many defaults as it says.
         unsafe {
             let constraints = (*(*self.0).rd_att).constr.as_ref()?;
@@ -151,15 +104,6 @@ impl Table {
             sequence_of(CStr::from_ptr(default.adbin))
         }
     }
-}
-
-/// Updates of this table are refused where it is published and its rows have no identity.
-///
-/// # Errors
-/// 55000.
-pub(super) fn check_replica_identity(table: &Table) {
-    // SAFETY: the relation is open.
-    unsafe { pg_sys::CheckCmdReplicaIdentity(table.0, pg_sys::CmdType::CMD_UPDATE) }
 }
 
 /// # Safety

@@ -1,6 +1,9 @@
 //! Rows of a table, outside of any statement.
 
-use pgrx::{FromDatum, pg_sys};
+use super::columns::ColumnNumber;
+use crate::time::Timestamp;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use uuid::Uuid;
 
 /// A version of a row: a copy of it, which knows where the row is stored.
 pub(super) struct Version(pub(super) pg_sys::HeapTuple);
@@ -16,7 +19,7 @@ impl Version {
     }
 }
 
-/// The columns of a row, counted from 1.
+/// The columns of a row, each of the type that its table was found to give it ([`super::columns`]).
 pub(super) struct Row {
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
@@ -35,37 +38,63 @@ impl Row {
         (self.values.as_mut_ptr(), self.nulls.as_mut_ptr())
     }
 
-    /// The value of `column`, and whether it is NULL.
-    pub(super) fn datum(&self, column: pg_sys::AttrNumber) -> (pg_sys::Datum, bool) {
-        let at = place(column);
-        (self.values[at], self.nulls[at])
-    }
-
     /// The value of `column`; none if it is NULL.
-    ///
-    /// # Safety
-    /// The column is of the type `T`.
-    pub(super) unsafe fn get<T: FromDatum>(&self, column: pg_sys::AttrNumber) -> Option<T> {
-        let (value, is_null) = self.datum(column);
-        // SAFETY: as the caller says.
-        unsafe { T::from_datum(value, is_null) }
+    pub(super) fn datum(&self, column: ColumnNumber) -> Option<pg_sys::Datum> {
+        let at = place(column);
+        (!self.nulls[at]).then_some(self.values[at])
     }
 
-    /// Sets `column` to `value`, which is of its type; none is NULL.
-    pub(super) fn set(&mut self, column: pg_sys::AttrNumber, value: Option<pg_sys::Datum>) {
+    /// # Safety
+    /// The column's type is `T`.
+    unsafe fn get<T: FromDatum>(&self, column: ColumnNumber) -> Option<T> {
+        // SAFETY: as the caller says.
+        unsafe { T::from_datum(self.datum(column)?, false) }
+    }
+
+    pub(super) fn boolean(&self, column: ColumnNumber) -> Option<bool> {
+        // SAFETY: only asked of columns of this type.
+        unsafe { self.get(column) }
+    }
+
+    pub(super) fn bigint(&self, column: ColumnNumber) -> Option<i64> {
+        // SAFETY: only asked of columns of this type.
+        unsafe { self.get(column) }
+    }
+
+    pub(super) fn text(&self, column: ColumnNumber) -> Option<String> {
+        // SAFETY: only asked of columns of this type, or of varchar, which is stored alike.
+        unsafe { self.get(column) }
+    }
+
+    pub(super) fn timestamp(&self, column: ColumnNumber) -> Option<Timestamp> {
+        // SAFETY: only asked of columns of timestamptz, which is stored like a bigint.
+        unsafe { self.get(column) }.map(Timestamp)
+    }
+
+    pub(super) fn uuid(&self, column: ColumnNumber) -> Option<Uuid> {
+        // SAFETY: only asked of columns of this type.
+        let id = unsafe { self.get::<pgrx::Uuid>(column) };
+        id.map(|id| Uuid::from_bytes(*id.as_bytes()))
+    }
+
+    /// Sets `column` to `value`, which is of its type.
+    pub(super) fn set(&mut self, column: ColumnNumber, value: impl IntoDatum) {
+        self.put(column, value.into_datum());
+    }
+
+    /// Sets `column` to what `row` has in `from`.
+    pub(super) fn copy(&mut self, column: ColumnNumber, row: &Self, from: ColumnNumber) {
+        self.put(column, row.datum(from));
+    }
+
+    fn put(&mut self, column: ColumnNumber, value: Option<pg_sys::Datum>) {
         let at = place(column);
         self.nulls[at] = value.is_none();
         self.values[at] = value.unwrap_or(pg_sys::Datum::null());
     }
-
-    /// Sets `column` to what `of` has in `from`.
-    pub(super) fn copy(&mut self, column: pg_sys::AttrNumber, of: &Self, from: pg_sys::AttrNumber) {
-        let (value, is_null) = of.datum(from);
-        self.set(column, (!is_null).then_some(value));
-    }
 }
 
 /// The place of `column` in the arrays. Columns of the system have none; neither indexes nor we ask for one.
-fn place(column: pg_sys::AttrNumber) -> usize {
+fn place(column: ColumnNumber) -> usize {
     usize::try_from(column - 1).expect("a column of the table")
 }
