@@ -1,6 +1,7 @@
 //! A presented token: what the verdict means for the client.
 
 use super::event::record;
+use crate::counters;
 use crate::digest::Digest;
 use crate::error::{self, Error};
 use crate::event::Event;
@@ -26,12 +27,19 @@ pub(super) struct Presentation<'a> {
 }
 
 impl Presentation<'_> {
-    /// Uses the token on behalf of `client_id`: rotates it, replays its child, or detects its reuse.
+    /// Uses the token on behalf of `client_id`: rotates it, replays its child, or detects its reuse. The
+    /// answer is counted.
     pub(super) fn rotate(
         &self,
         client_id: Option<&str>,
         caller: &Caller<'_>,
     ) -> Result<Grant, Error> {
+        let grant = self.claim_and_act(client_id, caller)?;
+        counters::count(grant.status);
+        Ok(grant)
+    }
+
+    fn claim_and_act(&self, client_id: Option<&str>, caller: &Caller<'_>) -> Result<Grant, Error> {
         let digest = self.token.digest();
         for attempt in 0..ATTEMPTS {
             let may_keep_key = attempt == 0;
@@ -275,7 +283,16 @@ impl Presentation<'_> {
     }
 }
 
-/// Reads a presented token; none if it is NULL or not a token of ours.
+/// Reads a token that is presented to be used; none, and counted as such, if it is malformed.
+pub(super) fn parse_presented(token: Option<&str>) -> Option<Token> {
+    let token = parse(token);
+    if token.is_none() {
+        counters::count(Status::Malformed);
+    }
+    token
+}
+
+/// Reads a token; none if it is NULL or not a token of ours.
 pub(super) fn parse(token: Option<&str>) -> Option<Token> {
     token.and_then(Token::parse)
 }

@@ -1,8 +1,8 @@
 use super::argument;
-use super::present::{Presentation, parse};
+use super::present::{Presentation, parse_presented};
 use crate::grant::{Grant, Status};
+use crate::settings;
 use crate::store::{self, Caller};
-use crate::{counters, settings};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -27,8 +27,7 @@ pub fn rotate_refresh_token(
     user_agent: default!(Option<&str>, "NULL"),
     ip: default!(Option<pgrx::Inet>, "NULL"),
 ) -> Result<Grant, ErrorReport> {
-    let Some(token) = parse(token) else {
-        counters::count(Status::Malformed);
+    let Some(token) = parse_presented(token) else {
         return Ok(Grant::refused(Status::Malformed));
     };
     let policy = settings::policy();
@@ -36,14 +35,12 @@ pub fn rotate_refresh_token(
         user_agent: argument::user_agent(user_agent),
         ip,
     };
-    let grant = store::write(|store| {
+    Ok(store::write(|store| {
         let presentation = Presentation {
             store,
             token: &token,
             policy: &policy,
         };
         presentation.rotate(client_id, &caller)
-    })?;
-    counters::count(grant.status);
-    Ok(grant)
+    })?)
 }

@@ -1,11 +1,10 @@
 use super::access::Issuer;
 use super::argument::JsonText;
 use super::endpoint::{self, Call, Stop, serve};
-use super::present::{Presentation, parse};
-use crate::grant::Status;
+use super::present::{Presentation, parse_presented};
 use crate::oauth::{Refusal, Request};
 use crate::scope::narrow;
-use crate::{counters, settings};
+use crate::settings;
 use pgrx::JsonB;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -57,8 +56,7 @@ fn token(call: &Call<'_>) -> Result<Value, Stop> {
     let (token, scope) = call.request.refresh()?;
     let client = call.client()?;
     let client_id = client.id.as_deref();
-    let Some(token) = parse(Some(token)) else {
-        counters::count(Status::Malformed);
+    let Some(token) = parse_presented(Some(token)) else {
         return Err(Refusal::InvalidGrant.into());
     };
     let issuer = Issuer::new(call.store)?;
@@ -74,7 +72,6 @@ fn token(call: &Call<'_>) -> Result<Value, Stop> {
         return Err(Refusal::InvalidScope.into());
     }
     let grant = presentation.rotate(client_id, &call.caller())?;
-    counters::count(grant.status);
     if grant.refresh_token.is_none() {
         return Err(Refusal::InvalidGrant.into());
     }

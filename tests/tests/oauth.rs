@@ -987,6 +987,12 @@ fn a_key_can_be_published_before_it_signs() {
     assert_eq!(signer(&mut client), Some(second));
     // a time that is past is now
     let third = rotate_key(&mut client, "active_at => '-infinity'");
+    assert_eq!(signer(&mut client), Some(third.clone()));
+    // of keys that sign from the same moment on, the one made last
+    execute(
+        &mut client,
+        "UPDATE auth.signing_keys SET active_at = now()",
+    );
     assert_eq!(signer(&mut client), Some(third));
 }
 
