@@ -1,7 +1,8 @@
 //! What the extension reads and writes: the only module that speaks SPI.
 //!
-//! Each function runs one statement of `store/*.sql`, whose head says what it does. The order of a
-//! call is always the same: lock the session, take the time, read, decide, write.
+//! Each function runs one statement of `store/*.sql`, whose head says what it does; those that rotate a live
+//! token have a shortcut, [`direct`]. The order of a call is always the same: lock the session, take the
+//! time, read, decide, write.
 
 mod chain;
 mod direct;

@@ -84,12 +84,11 @@ impl Index {
         }
     }
 
-    /// Whether it is of columns alone and of all rows, and refuses doubles at once.
+    /// Whether it is a B-tree of columns alone and of all rows.
     fn is_plain(&self) -> bool {
         // SAFETY: the index is open.
         unsafe {
             (*(*self.0).rd_rel).relam == pg_sys::BTREE_AM_OID.into()
-                && (*(*self.0).rd_index).indimmediate
                 && pg_sys::RelationGetIndexExpressions(self.0).is_null()
                 && pg_sys::RelationGetIndexPredicate(self.0).is_null()
         }

@@ -58,8 +58,8 @@ pub(super) fn claim(digest: &Digest) -> Option<Found> {
     if !plain::is_unwatched() || super::latest::is_hidden() {
         return None;
     }
-    // SAFETY: as before any statement of a volatile function. What is not popped after an ERROR is at the
-    // transaction's end.
+    // What this very statement has written before is seen, as by a statement of a volatile function.
+    // SAFETY: what is not popped after an ERROR is at the transaction's end.
     unsafe {
         pg_sys::CommandCounterIncrement();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
@@ -184,8 +184,6 @@ impl Direct {
         let id = self.next_id();
         self.token.insert(&mut child_of(&parent, id, child, now));
         self.touch(now, key, caller)?;
-        // SAFETY: as after any statement that writes.
-        unsafe { pg_sys::CommandCounterIncrement() }
         Ok(Some(id))
     }
 

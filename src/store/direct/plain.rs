@@ -91,16 +91,14 @@ impl Table {
         }
     }
 
-    /// The sequence that gives `column` its default; none if that is something else, or not the only
-    /// default of the table.
+    /// The sequence that gives `column` its default; none if that is something else.
     pub(super) fn sequence(&self, column: ColumnNumber) -> Option<pg_sys::Oid> {
-        // SAFETY: the relation is open; its descriptor has as many defaults as it says.
+        // SAFETY: the relation is open; there are as many defaults as its descriptor says.
         unsafe {
-            let constraints = (*(*self.0).rd_att).constr.as_ref()?;
-            let default = constraints.defval.as_ref()?;
-            if constraints.num_defval != 1 || default.adnum != column {
-                return None;
-            }
+            let defined = (*(*self.0).rd_att).constr.as_ref()?;
+            let default = (0..defined.num_defval as usize)
+                .map(|at| &*defined.defval.add(at))
+                .find(|default| default.adnum == column)?;
             sequence_of(CStr::from_ptr(default.adbin))
         }
     }
@@ -124,6 +122,8 @@ unsafe fn attribute(
     }
 }
 
+/// A constraint that is checked later than at once has a trigger as well.
+///
 /// # Safety
 /// `relation` is open.
 unsafe fn has_foreign_key_triggers_only(relation: &pg_sys::RelationData) -> bool {
