@@ -23,6 +23,7 @@ struct Case {
 /// The extension anew, and a place to note what happened, for triggers.
 const ANEW: &str = "
     DROP EXTENSION refresh_tokens CASCADE;
+    DROP TABLE IF EXISTS auth.others;
     DROP SCHEMA IF EXISTS app CASCADE;
     CREATE EXTENSION refresh_tokens;
     CREATE SCHEMA app;
@@ -33,7 +34,7 @@ const ANEW: &str = "
         RETURN NEW;
     END $$;";
 
-const HEEDED: [Case; 27] = [
+const HEEDED: [Case; 29] = [
     Case {
         what: "a trigger before each update of a token",
         sql: "CREATE TRIGGER see BEFORE UPDATE ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION see()",
@@ -177,6 +178,19 @@ const HEEDED: [Case; 27] = [
         heeded: "SELECT true",
     },
     Case {
+        what: "another index of its name",
+        sql: "ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_token_unique;
+              CREATE INDEX refresh_tokens_token_unique ON auth.refresh_tokens (parent)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index of its name of another table",
+        sql: "ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_token_unique;
+              CREATE TABLE auth.others (a int, b int, token varchar(255));
+              CREATE UNIQUE INDEX refresh_tokens_token_unique ON auth.others (token)",
+        heeded: "SELECT true",
+    },
+    Case {
         what: "another owner",
         sql: "ALTER TABLE auth.refresh_tokens OWNER TO pg_database_owner",
         heeded: "SELECT true",
@@ -303,7 +317,7 @@ fn what_asks_for_nothing_more_costs_no_statement() {
 }
 
 /// What refuses a rotation, and by which SQLSTATE.
-const REFUSED: [(&str, &str, &str); 7] = [
+const REFUSED: [(&str, &str, &str); 8] = [
     (
         "a check",
         "ALTER TABLE auth.refresh_tokens ADD CHECK (parent IS NULL)",
@@ -337,6 +351,11 @@ const REFUSED: [(&str, &str, &str); 7] = [
         "a sequence without a next value",
         "ALTER SEQUENCE auth.refresh_tokens_id_seq MAXVALUE 2; SELECT nextval('auth.refresh_tokens_id_seq')",
         "2200H",
+    ),
+    (
+        "an id that is taken",
+        "SELECT setval('auth.refresh_tokens_id_seq', 1, false)",
+        "23505",
     ),
     (
         "an owner who has no right to write",

@@ -10,7 +10,7 @@ use std::thread::panicking;
 
 /// Which row is looked for: the one whose `column` equals `value`.
 pub(super) struct Key<'a> {
-    /// The unique index of that column alone.
+    /// An index that begins with that column.
     pub(super) index: &'a CStr,
     /// Counted from 1.
     pub(super) column: ColumnNumber,
@@ -26,7 +26,7 @@ impl Table {
     /// The row that `key` asks for, as the active snapshot has it.
     pub(super) fn find(&self, key: &Key<'_>) -> Result<Option<Version>, NoIndex> {
         let index = Index::of(self, key).ok_or(NoIndex)?;
-        // SAFETY: the index is open, of this table, and of the key's column alone. The row is copied while
+        // SAFETY: the index is open, of this table, and begins with the key's column. The row is copied while
         // the scan holds it.
         unsafe {
             let mut scan_key: pg_sys::ScanKeyData = zeroed();
@@ -62,7 +62,7 @@ impl Index {
         (!relation.is_null()).then_some(Self(relation, mode))
     }
 
-    /// The index that `key` names, if it finds each row of `table` by the key's column alone.
+    /// The index that `key` names, if it finds each row of `table` by the key's column.
     fn of(table: &Table, key: &Key<'_>) -> Option<Self> {
         // SAFETY: the relations are open. An index, and nothing else, has a rd_index.
         unsafe {
@@ -74,10 +74,8 @@ impl Index {
             let index = Self::open(id, READ)?;
             let definition = (*index.0).rd_index.as_ref()?;
             (definition.indrelid == table.id()
-                && definition.indisunique
                 && definition.indisvalid
                 && !definition.indcheckxmin
-                && definition.indnkeyatts == 1
                 && *definition.indkey.values.as_ptr() == key.column
                 && index.is_plain())
             .then_some(index)
