@@ -153,8 +153,8 @@ const HEEDED: [Case; 29] = [
     },
     Case {
         what: "ids that are made otherwise",
-        sql: "CREATE FUNCTION next_id() RETURNS bigint LANGUAGE sql RETURN 4711;
-              ALTER TABLE auth.refresh_tokens ALTER id SET DEFAULT next_id()",
+        sql: "CREATE FUNCTION next_id(regclass) RETURNS bigint LANGUAGE sql RETURN 4711;
+              ALTER TABLE auth.refresh_tokens ALTER id SET DEFAULT next_id('auth.refresh_tokens_id_seq')",
         heeded: "SELECT id = 4711 FROM auth.refresh_tokens WHERE NOT revoked",
     },
     Case {
@@ -582,6 +582,72 @@ fn what_is_done_by_hand_meanwhile_is_waited_for_and_seen() {
             assert_indexes(client);
         }
     }
+}
+
+#[test]
+fn no_isolation_level_needs_a_statement() {
+    let database = counting_database();
+    let client = &mut database.connect();
+    for level in [
+        "read uncommitted",
+        "read committed",
+        "repeatable read",
+        "serializable",
+    ] {
+        let token = issue(client, "alice").token().to_owned();
+        let sql = format!("SET default_transaction_isolation = '{level}'");
+        client.batch_execute(&sql).expect("a setting");
+        let (statements, grant) = counted(client, &token);
+        assert_eq!((statements, grant.status.as_str()), (0, "rotated"));
+        client.batch_execute("RESET ALL").expect("a reset");
+    }
+}
+
+/// Two serializable transactions of which each reads what the other writes: a note, and what `call` is about, which
+/// `by_hand` does. One of them is refused.
+fn assert_one_is_refused(database: &Database, call: &str, by_hand: &str) {
+    let (client, other) = (&mut database.connect(), &mut database.connect());
+    for client in [&mut *client, &mut *other] {
+        let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM notes";
+        client.batch_execute(begin).expect("a transaction");
+    }
+    let results = [
+        client.batch_execute(call),
+        other.batch_execute(by_hand),
+        client.batch_execute("COMMIT"),
+        other.batch_execute("COMMIT"),
+    ];
+    let refused = results.into_iter().filter(Result::is_err);
+    let refused: Vec<_> = refused.map(error_code).collect();
+    assert_eq!(refused, ["40001"], "{call}, {by_hand}");
+}
+
+#[test]
+fn serializable_transactions_know_what_a_rotation_reads_and_writes() {
+    let database = Database::create();
+    let client = &mut database.connect();
+    let live = issue(client, "alice").token().to_owned();
+    let unknown = unknown_token();
+    client
+        .batch_execute("CREATE TABLE notes (note text); INSERT INTO notes VALUES ('a note')")
+        .expect("a superuser may");
+    // the rotation finds nothing, and a note says so; the other sees no such note and adds the token
+    assert_one_is_refused(
+        &database,
+        &format!(
+            "SELECT auth.rotate_refresh_token('{unknown}'); INSERT INTO notes VALUES ('unknown')"
+        ),
+        &format!(
+            "INSERT INTO auth.refresh_tokens (token) VALUES ('{}')",
+            digest(&unknown)
+        ),
+    );
+    // the rotation writes the token, and the other notes that it is live
+    assert_one_is_refused(
+        &database,
+        &format!("SELECT auth.rotate_refresh_token('{live}')"),
+        "INSERT INTO notes SELECT 'live' FROM auth.refresh_tokens WHERE NOT revoked",
+    );
 }
 
 /// A volatile function sees what the statement that calls it has done so far.

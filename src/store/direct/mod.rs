@@ -1,9 +1,9 @@
 //! The rotation of a live token without the executor: the same rows, found, locked and written by the calls
 //! that claim.sql and rotate.sql come to, for less than they cost.
 //!
-//! It is for the ordinary case alone: a live token with a session, under READ COMMITTED, in tables on
-//! which nothing is defined that statements would heed (triggers, rules, checks, policies, indexes of
-//! expressions ...). Everything else is left to the statements, before anything is written.
+//! It is for the ordinary case alone: a live token with a session, in tables on which nothing is defined that
+//! statements would heed (triggers, rules, checks, policies, indexes of expressions ...). Everything else is
+//! left to the statements, before anything is written; so are the errors of isolation levels.
 //!
 //! The foreign key of the new row is not looked up: the row that it refers to is locked by this transaction.
 //!
@@ -55,7 +55,7 @@ struct Stored {
 
 /// Finds the token with `digest`, and locks its session if it is live. None: it is for the statements to say.
 pub(super) fn claim(digest: &Digest) -> Option<Found> {
-    if !plain::is_unwatched() || super::latest::is_hidden() {
+    if !plain::is_unwatched() {
         return None;
     }
     // What this very statement has written before is seen, as by a statement of a volatile function.
