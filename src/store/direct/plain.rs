@@ -144,15 +144,15 @@ unsafe fn has_foreign_key_triggers_only(relation: &pg_sys::RelationData) -> bool
 /// The sequence of which `expression` is the next value. What is not one is read anew each time.
 fn sequence_of(expression: &CStr) -> Option<pg_sys::Oid> {
     thread_local! {
-        static READ: RefCell<(CString, pg_sys::Oid)> = RefCell::new((CString::default(), pg_sys::InvalidOid));
+        static LAST: RefCell<(CString, pg_sys::Oid)> = RefCell::new((CString::default(), pg_sys::InvalidOid));
     }
     let read =
-        READ.with_borrow(|(text, sequence)| (text.as_c_str() == expression).then_some(*sequence));
+        LAST.with_borrow(|(text, sequence)| (text.as_c_str() == expression).then_some(*sequence));
     if read.is_some() {
         return read;
     }
     let sequence = read_nextval(expression)?;
-    READ.set((expression.to_owned(), sequence));
+    LAST.set((expression.to_owned(), sequence));
     Some(sequence)
 }
 
