@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Rotations in a table of some size, one connection.
 pub struct Scale {
+    /// How they are done.
+    pub contender: Contender,
     /// Tokens in the table when it was filled.
     pub rows: usize,
     /// Bytes of tables and indexes.
@@ -23,8 +25,8 @@ pub struct Scale {
     pub cpu: Vec<f64>,
 }
 
-/// Rotations in tables of `sizes` tokens, in families of `family`; without full-page images, which
-/// speak of the time since a checkpoint and not of the size.
+/// Rotations by the extension, and by the floor for comparison, in tables of `sizes` tokens, in families of
+/// `family`; without full-page images, which speak of the time since a checkpoint and not of the size.
 ///
 /// # Errors
 /// As the server raises them.
@@ -35,15 +37,32 @@ pub fn scale(
     plan: Rounds,
     report: &mut Report,
 ) -> Result<Vec<Scale>, Error> {
+    let mut scales = Vec::new();
+    for contender in [Contender::Extension, Contender::Floor] {
+        scales.extend(scale_of(contender, cluster, sizes, family, plan, report)?);
+    }
+    Ok(scales)
+}
+
+fn scale_of(
+    contender: Contender,
+    cluster: &Cluster,
+    sizes: &[usize],
+    family: usize,
+    plan: Rounds,
+    report: &mut Report,
+) -> Result<Vec<Scale>, Error> {
     let mut targets = Vec::new();
     let mut scales = Vec::new();
     for &rows in sizes {
-        report.progress(&format!("filling a table of {rows} tokens"));
+        let name = contender.name();
+        report.progress(&format!("{name}: filling a table of {rows} tokens"));
         let size = Size::of(rows, family);
-        let mut target = Target::create(cluster, Contender::Extension, size)?;
+        let mut target = Target::create(cluster, contender, size)?;
         target.open(1)?;
         target.set("synchronous_commit", "off")?;
         scales.push(Scale {
+            contender,
             rows,
             bytes: server::size(&mut target.admin)?,
             rate: Vec::new(),
@@ -59,7 +78,8 @@ pub fn scale(
     // The first round warms up: the system is still busy with what filling wrote.
     for round in 0..=plan.rounds {
         for (target, scale) in targets.iter_mut().zip(&mut scales) {
-            report.progress(&format!("{} tokens: round {round}", scale.rows));
+            let (name, rows) = (contender.name(), scale.rows);
+            report.progress(&format!("{name}: {rows} tokens: round {round}"));
             let sample = target.run(Load {
                 connections: 1,
                 until: Until::Elapsed(Duration::from_secs_f64(plan.seconds)),
@@ -72,6 +92,8 @@ pub fn scale(
         }
     }
     quiet(&mut targets, false)?;
+    // Those of the next contender are to have the memory alone.
+    targets.into_iter().try_for_each(Target::drop_database)?;
     Ok(scales)
 }
 

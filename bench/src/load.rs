@@ -82,6 +82,19 @@ impl Target {
         })
     }
 
+    /// Drops the database.
+    ///
+    /// # Errors
+    /// As the server raises them.
+    pub fn drop_database(self) -> Result<(), Error> {
+        let name = self.config.get_dbname().unwrap_or_default();
+        let sql = format!("DROP DATABASE {name} WITH (FORCE)");
+        let mut config = self.config.clone();
+        drop((self.admin, self.workers));
+        config.dbname("postgres");
+        config.connect(NoTls)?.batch_execute(&sql)
+    }
+
     /// One more connection to the database.
     ///
     /// # Errors

@@ -444,16 +444,17 @@ impl Report {
     /// # Errors
     /// A picture can't be written.
     pub fn scale(&mut self, scales: &[Scale]) -> Done {
-        let Some(smallest) = scales.first() else {
-            return Ok(());
-        };
         let mut json = Vec::new();
         let mut rows = Vec::new();
         let mut bars = Vec::new();
         for scale in scales {
+            let is_first = |other: &&Scale| other.contender == scale.contender;
+            let smallest = scales.iter().find(is_first).unwrap_or(scale);
             let (rate, cpu) = (median(&scale.rate), median(&scale.cpu));
             let ratio = ratios(scale.rate.iter().copied(), smallest.rate.iter().copied());
+            let name = scale.contender.name();
             rows.push(vec![
+                name.to_owned(),
                 scale.rows.to_string(),
                 (scale.bytes >> 20).to_string(),
                 rate.to_string(),
@@ -461,17 +462,22 @@ impl Report {
                 ratio.to_string(),
             ]);
             json.push(json!({
+                "contender": name,
                 "rows": scale.rows,
                 "bytes": scale.bytes,
                 "refreshes_per_second": rate.json(),
                 "cpu_us": cpu.json(),
                 "rate_to_first": ratio.json(),
             }));
-            bars.push((format!("{} tokens", scale.rows), cpu));
+            bars.push((format!("{name}, {} tokens", scale.rows), cpu));
+        }
+        if scales.is_empty() {
+            return Ok(());
         }
         self.table(
             "Tables of several sizes, one connection, synchronous_commit off",
             &[
+                "contender",
                 "tokens",
                 "size, MB",
                 "refreshes per second",
