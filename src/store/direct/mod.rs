@@ -50,6 +50,7 @@ pub(super) struct Direct {
 struct Stored {
     table: Table,
     version: Version,
+    row: Row,
     indexes: Indexes,
 }
 
@@ -91,12 +92,12 @@ fn find(digest: &Digest) -> Option<Found> {
     if row.boolean(token::REVOKED) != Some(false) {
         return None;
     }
-    let session = row.datum(token::SESSION_ID)?;
-    lock(tokens, version, session).map(Found::Live)
+    lock(tokens, version, row).map(Found::Live)
 }
 
-/// Locks the session with the id `session`, to which the token in `version` belongs.
-fn lock(tokens: Table, version: Version, session: pg_sys::Datum) -> Option<Direct> {
+/// Locks the session of the token in `version`, which has the columns `row`.
+fn lock(tokens: Table, version: Version, row: Row) -> Option<Direct> {
+    let session = row.datum(token::SESSION_ID)?;
     tokens.lock(WRITE);
     let sessions = Table::open(c"sessions", WRITE)?;
     let is_plain = tokens.is_written_plainly()
@@ -112,6 +113,7 @@ fn lock(tokens: Table, version: Version, session: pg_sys::Datum) -> Option<Direc
         indexes: Indexes::open(&tokens, &token::CHANGING)?,
         table: tokens,
         version,
+        row,
     };
     let key = Key {
         index: c"sessions_pkey",
@@ -119,10 +121,12 @@ fn lock(tokens: Table, version: Version, session: pg_sys::Datum) -> Option<Direc
         equal: pg_sys::F_UUID_EQ,
         value: session,
     };
+    let version = sessions.find(&key).ok()??;
     let session = Stored {
+        row: sessions.columns(&version),
         indexes: Indexes::open(&sessions, &session::CHANGING)?,
-        version: sessions.find(&key).ok()??,
         table: sessions,
+        version,
     };
     // Foreign keys of a row that this transaction has written may be yet to check.
     let is_locked = !session.version.is_own() && session.table.lock_row(&session.version);
@@ -136,7 +140,7 @@ fn lock(tokens: Table, version: Version, session: pg_sys::Datum) -> Option<Direc
 impl Direct {
     /// The token's row.
     pub(super) fn token_row(&self) -> Result<TokenRow, Error> {
-        let row = self.token.columns();
+        let row = &self.token.row;
         Ok(TokenRow {
             id: row.bigint(token::ID).ok_or(Error::UnexpectedNull)?,
             instance_id: row.uuid(token::INSTANCE_ID),
@@ -146,7 +150,7 @@ impl Direct {
 
     /// The session, as it is under the lock.
     pub(super) fn session(&self) -> Result<Session, Error> {
-        let row = self.session.columns();
+        let row = &self.session.row;
         let created_at = row.timestamp(session::CREATED_AT);
         Ok(Session {
             id: row.uuid(session::ID),
@@ -160,7 +164,7 @@ impl Direct {
 
     /// The session's replay key, if it has one.
     pub(super) fn key(&self) -> Option<ReplayKey> {
-        let key = self.session.columns().text(session::REPLAY_KEY);
+        let key = self.session.row.text(session::REPLAY_KEY);
         ReplayKey::from_column(&Zeroizing::new(key?))
     }
 
@@ -175,7 +179,7 @@ impl Direct {
     ) -> Result<Option<i64>, Error> {
         self.token.table.check_replica_identity();
         self.session.table.check_replica_identity();
-        let mut parent = self.token.columns();
+        let mut parent = self.token.row.clone();
         parent.set(token::REVOKED, true);
         parent.set(token::UPDATED_AT, now.0);
         if !self.token.update(&mut parent) {
@@ -198,7 +202,7 @@ impl Direct {
 
     /// Records the rotation in the session.
     fn touch(&self, now: Timestamp, key: &ReplayKey, caller: &Caller<'_>) -> Result<(), Error> {
-        let mut row = self.session.columns();
+        let mut row = self.session.row.clone();
         row.set(session::UPDATED_AT, now.0);
         row.set(session::REFRESHED_AT, now.0);
         if let Some(user_agent) = caller.user_agent {
@@ -216,10 +220,6 @@ impl Direct {
 }
 
 impl Stored {
-    fn columns(&self) -> Row {
-        self.table.columns(&self.version)
-    }
-
     /// Whether the version is still the row's newest, which is `row` from now on.
     fn update(&self, row: &mut Row) -> bool {
         self.table.update(&self.version, row, &self.indexes)

@@ -19,7 +19,9 @@ impl Version {
     }
 }
 
-/// The columns of a row, each of the type that its table was found to give it ([`super::columns`]).
+/// The columns of a row, each of the type that its table was found to give it ([`super::columns`]). The values
+/// lie in a version's memory, or were set here.
+#[derive(Clone)]
 pub(super) struct Row {
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
