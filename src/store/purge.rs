@@ -48,9 +48,7 @@ plan!(
 const MAX_ROUND: i64 = 100;
 
 /// How long it rests, in microseconds. A process that never waits is given a processor for milliseconds
-/// at a time, for which a rotation that could go on may have to wait: without rests, one rotation in a
-/// hundred takes three times as long beside a purge as without one, with rests not twice
-/// (docs/performance.md).
+/// at a time, for which a rotation that could go on may have to wait (docs/performance.md).
 const REST: i64 = 100;
 
 const BEGINNING: Timestamp = Timestamp(i64::MIN);

@@ -86,7 +86,7 @@ impl Index {
     fn is_plain(&self) -> bool {
         // SAFETY: the index is open.
         unsafe {
-            (*(*self.0).rd_rel).relam == pg_sys::BTREE_AM_OID.into()
+            (*(*self.0).rd_rel).relam == pg_sys::BTREE_AM_OID
                 && pg_sys::RelationGetIndexExpressions(self.0).is_null()
                 && pg_sys::RelationGetIndexPredicate(self.0).is_null()
         }

@@ -36,7 +36,7 @@ impl Table {
         unsafe {
             let class = &*(*self.0).rd_rel;
             class.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
-                && class.relam == pg_sys::HEAP_TABLE_AM_OID.into()
+                && class.relam == pg_sys::HEAP_TABLE_AM_OID
                 && class.relowner == pg_sys::GetUserId()
                 && !class.relforcerowsecurity
                 && !class.relhasrules
