@@ -469,7 +469,7 @@ impl Report {
                 "cpu_us": cpu.json(),
                 "rate_to_first": ratio.json(),
             }));
-            bars.push((format!("{name}, {} tokens", scale.rows), cpu));
+            bars.push((format!("{name}, {}", scale.rows), cpu));
         }
         if scales.is_empty() {
             return Ok(());
@@ -489,7 +489,7 @@ impl Report {
         self.json.insert("scale".to_owned(), json.into());
         let (title, subtitle) = (
             "Server CPU per rotation, microseconds",
-            "by size of the table",
+            "by contender and tokens in the table",
         );
         self.chart("scale", title, subtitle, &bars)
     }
