@@ -5,7 +5,7 @@ use crate::fill::{Size, fill};
 use crate::server;
 use hdrhistogram::Histogram;
 use postgres::{Client, Config, Error, NoTls};
-use refresh_tokens_tests::Cluster;
+use refresh_tokens_tests::{Cluster, by_statements};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,7 +67,11 @@ impl Target {
     /// As the server raises them.
     pub fn create(cluster: &Cluster, contender: Contender, size: Size) -> Result<Self, Error> {
         let mut config = cluster.config(&cluster.create_database(), "postgres");
-        config.connect(NoTls)?.batch_execute(contender.schema())?;
+        let mut client = config.connect(NoTls)?;
+        client.batch_execute(contender.schema())?;
+        if contender == Contender::Statements {
+            by_statements(&mut client);
+        }
         if contender.is_supabase() {
             config.options("-c search_path=auth");
         }

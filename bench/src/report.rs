@@ -444,6 +444,9 @@ impl Report {
     /// # Errors
     /// A picture can't be written.
     pub fn scale(&mut self, scales: &[Scale]) -> Done {
+        if scales.is_empty() {
+            return Ok(());
+        }
         let mut json = Vec::new();
         let mut rows = Vec::new();
         let mut bars = Vec::new();
@@ -470,9 +473,6 @@ impl Report {
                 "rate_to_first": ratio.json(),
             }));
             bars.push((format!("{name}, {}", scale.rows), cpu));
-        }
-        if scales.is_empty() {
-            return Ok(());
         }
         self.table(
             "Tables of several sizes, one connection, synchronous_commit off",

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::grant::TokenRow;
 use crate::session::Session;
 use crate::time::Timestamp;
-use crate::verdict::{Facts, Live, Presented};
+use crate::verdict::{Live, Presented};
 use pgrx::spi::SpiTupleTable;
 use uuid::Uuid;
 
@@ -116,26 +116,17 @@ impl Chain {
             refreshed_at: minted().max(),
             not_after: None,
         };
-        Claim::Held(Box::new(Held {
-            facts: Facts {
-                session,
-                presented: if presented.live {
-                    Presented::Live
-                } else {
-                    Presented::Revoked(presented.updated_at)
-                },
-                live: live.map(|live| Live {
-                    replaced_presented: live.parent == presented.token,
-                }),
-            },
-            now,
-            row: presented.row,
-            live: live.map(|live| (live.row, live.token.clone().unwrap_or_default())),
-            key: None,
-            rotations: 0,
-            chain: Some(self),
-            direct: None,
-        }))
+        let state = match presented.live {
+            true => Presented::Live,
+            false => Presented::Revoked(presented.updated_at),
+        };
+        let mut held = Held::new(session, state, presented.row, None, now);
+        held.facts.live = live.map(|live| Live {
+            replaced_presented: live.parent == presented.token,
+        });
+        held.live = live.map(|live| (live.row, live.token.clone().unwrap_or_default()));
+        held.chain = Some(self);
+        Claim::Held(Box::new(held))
     }
 }
 

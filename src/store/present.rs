@@ -88,6 +88,30 @@ pub struct Caller<'a> {
 }
 
 impl Held {
+    /// A token of `session`, as far as its rotation asks.
+    pub(super) fn new(
+        session: Session,
+        presented: Presented,
+        row: TokenRow,
+        key: Option<ReplayKey>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            facts: Facts {
+                session,
+                presented,
+                live: None,
+            },
+            now,
+            row,
+            live: None,
+            key,
+            rotations: 0,
+            chain: None,
+            direct: None,
+        }
+    }
+
     /// The row of the child with this id.
     fn child_row(&self, id: i64) -> TokenRow {
         TokenRow {
@@ -234,45 +258,29 @@ fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Er
     let Some(session) = session(row, 4)? else {
         return Ok(None);
     };
+    let presented = match required(row, 3)? {
+        true => Presented::Live,
+        false => Presented::Revoked(None),
+    };
+    let token = TokenRow {
+        id: required(row, 1)?,
+        instance_id: uuid(row, 2)?,
+        created_at: None,
+    };
     let key = column::<String>(row, 10)?.map(Zeroizing::new);
-    Ok(Some(Box::new(Held {
-        facts: Facts {
-            session,
-            presented: match required(row, 3)? {
-                true => Presented::Live,
-                false => Presented::Revoked(None),
-            },
-            live: None,
-        },
-        now,
-        row: TokenRow {
-            id: required(row, 1)?,
-            instance_id: uuid(row, 2)?,
-            created_at: None,
-        },
-        live: None,
-        key: key.as_deref().and_then(|key| ReplayKey::from_column(key)),
-        rotations: 0,
-        chain: None,
-        direct: None,
-    })))
+    let key = key.as_deref().and_then(|key| ReplayKey::from_column(key));
+    Ok(Some(Box::new(Held::new(
+        session, presented, token, key, now,
+    ))))
 }
 
 /// A live token that was claimed without a statement.
 fn held_directly(direct: Direct, now: Timestamp) -> Result<Box<Held>, Error> {
+    let (session, token) = (direct.session()?, direct.token_row()?);
+    let held = Held::new(session, Presented::Live, token, direct.key(), now);
     Ok(Box::new(Held {
-        facts: Facts {
-            session: direct.session()?,
-            presented: Presented::Live,
-            live: None,
-        },
-        now,
-        row: direct.token_row()?,
-        live: None,
-        key: direct.key(),
-        rotations: 0,
-        chain: None,
         direct: Some(direct),
+        ..held
     }))
 }
 

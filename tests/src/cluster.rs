@@ -118,11 +118,16 @@ impl Cluster {
 
     /// The cluster that tests share which do nothing to a server as a whole.
     pub fn shared() -> Arc<Self> {
-        let mut shared = SHARED
+        Self::shared_with(&SHARED, &[])
+    }
+
+    /// The cluster with `settings` that the tests share which take it from `place`: it stops with the last of them.
+    pub fn shared_with(place: &Mutex<Weak<Self>>, settings: &[&str]) -> Arc<Self> {
+        let mut shared = place
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         shared.upgrade().unwrap_or_else(|| {
-            let cluster = Arc::new(Self::start(&[]));
+            let cluster = Arc::new(Self::start(settings));
             *shared = Arc::downgrade(&cluster);
             cluster
         })

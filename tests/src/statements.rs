@@ -2,7 +2,7 @@
 
 use crate::{Cluster, Database};
 use postgres::Client;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Mutex, Weak};
 
 static COUNTING: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
@@ -11,20 +11,15 @@ static COUNTING: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 /// # Panics
 /// There is no such cluster to be had.
 pub fn counting_database() -> Database {
-    let mut counting = COUNTING
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let cluster = counting.upgrade().unwrap_or_else(|| {
-        let cluster = Arc::new(Cluster::start(&[
+    let cluster = Cluster::shared_with(
+        &COUNTING,
+        &[
             "shared_preload_libraries = 'pg_stat_statements'",
             "pg_stat_statements.track = 'all'",
             "pg_stat_statements.track_planning = on",
             "autovacuum = off",
-        ]));
-        *counting = Arc::downgrade(&cluster);
-        cluster
-    });
-    drop(counting);
+        ],
+    );
     let database = Database::create_in(&cluster);
     let sql = format!(
         "CREATE EXTENSION pg_stat_statements;

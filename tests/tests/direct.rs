@@ -214,25 +214,29 @@ fn holds(client: &mut impl GenericClient, query: &str) -> bool {
     row.get::<_, Option<bool>>(0) == Some(true)
 }
 
-#[test]
-fn what_is_defined_on_the_tables_is_heeded() {
+/// Each of `cases` in its turn: `times` rotations, of which each takes so many of the two statements.
+fn assert_cases(cases: &[Case], times: usize, statements: i64) {
     let database = counting_database();
     let client = &mut database.connect();
-    for case in &HEEDED {
-        let what = case.what;
+    for Case { what, sql, heeded } in cases {
         client.batch_execute(ANEW).expect("a superuser may");
-        let token = issue(client, "alice").token().to_owned();
-        client.batch_execute(case.sql).expect(what);
-        let (statements, grant) = counted(client, &token);
-        assert_eq!(
-            (statements, grant.status.as_str()),
-            (2, "rotated"),
-            "{what}"
-        );
-        assert!(holds(client, case.heeded), "{what}");
+        let mut token = issue(client, "alice").token().to_owned();
+        client.batch_execute(sql).expect(what);
+        for _ in 0..times {
+            let (taken, grant) = counted(client, &token);
+            let answer = (taken, grant.status.as_str());
+            assert_eq!(answer, (statements, "rotated"), "{what}");
+            grant.token().clone_into(&mut token);
+        }
+        assert!(holds(client, heeded), "{what}");
         assert_invariants(client);
         assert_indexes(client);
     }
+}
+
+#[test]
+fn what_is_defined_on_the_tables_is_heeded() {
+    assert_cases(&HEEDED, 1, 2);
 }
 
 /// What costs nobody the direct path, though it is no part of the extension.
@@ -291,29 +295,22 @@ const HARMLESS: [Case; 9] = [
 
 #[test]
 fn what_asks_for_nothing_more_costs_no_statement() {
-    let database = counting_database();
-    let client = &mut database.connect();
-    for case in &HARMLESS {
-        let what = case.what;
-        client.batch_execute(ANEW).expect("a superuser may");
-        let mut token = issue(client, "alice").token().to_owned();
-        client.batch_execute(case.sql).expect(what);
-        for _ in 0..2 {
-            let (statements, grant) = counted(client, &token);
-            assert_eq!(
-                (statements, grant.status.as_str()),
-                (0, "rotated"),
-                "{what}"
-            );
-            assert!(
-                holds(client, case.heeded) || grant.token() != token,
-                "{what}"
-            );
-            grant.token().clone_into(&mut token);
-        }
-        assert_invariants(client);
-        assert_indexes(client);
-    }
+    assert_cases(&HARMLESS, 2, 0);
+}
+
+/// Both tables and what rotates given to a role that is no superuser.
+const OWNED: &str = "
+    CREATE ROLE {owner};
+    GRANT USAGE, CREATE ON SCHEMA auth TO {owner};
+    ALTER TABLE auth.refresh_tokens OWNER TO {owner};
+    ALTER TABLE auth.sessions OWNER TO {owner};
+    ALTER FUNCTION auth.rotate_refresh_token OWNER TO {owner};";
+
+/// Runs `sql`, in which `{owned}` stands for [`OWNED`] and `{owner}` for a role of this database alone.
+fn define(client: &mut Client, database: &Database, sql: &str) {
+    let owner = format!("owner_{}", database.name);
+    let sql = sql.replace("{owned}", OWNED).replace("{owner}", &owner);
+    client.batch_execute(&sql).expect("a superuser may");
 }
 
 /// What refuses a rotation, and by which SQLSTATE.
@@ -359,15 +356,17 @@ const REFUSED: [(&str, &str, &str); 8] = [
     ),
     (
         "an owner who has no right to write",
-        "CREATE ROLE {owner};
-         GRANT USAGE, CREATE ON SCHEMA auth TO {owner};
-         ALTER TABLE auth.refresh_tokens OWNER TO {owner};
-         ALTER TABLE auth.sessions OWNER TO {owner};
-         ALTER FUNCTION auth.rotate_refresh_token OWNER TO {owner};
-         REVOKE UPDATE ON auth.sessions FROM {owner}",
+        "{owned} REVOKE UPDATE ON auth.sessions FROM {owner}",
         "42501",
     ),
 ];
+
+/// The rows of both tables, in their versions. The sequence goes on whatever becomes of a rotation.
+fn rows(client: &mut Client) -> Vec<String> {
+    let mut rows = contents(client);
+    rows.retain(|row| !row.starts_with("sequence"));
+    rows
+}
 
 #[test]
 fn what_refuses_a_statement_refuses_a_rotation() {
@@ -375,14 +374,7 @@ fn what_refuses_a_statement_refuses_a_rotation() {
         let database = Database::create();
         let client = &mut database.connect();
         let token = issue(client, "alice").token().to_owned();
-        let sql = sql.replace("{owner}", &format!("owner_{}", database.name));
-        client.batch_execute(&sql).expect(what);
-        let rows = |client: &mut Client| {
-            let sql = "SELECT format('%s %s', t.ctid, t) FROM auth.refresh_tokens AS t
-                        UNION ALL SELECT format('%s %s', s.ctid, s) FROM auth.sessions AS s ORDER BY 1";
-            let rows = client.query(sql, &[]).expect("a superuser may look");
-            rows.iter().map(|row| row.get(0)).collect::<Vec<String>>()
-        };
+        define(client, &database, sql);
         let before = rows(client);
         assert_eq!(error_code(rotate(client, &token)), code, "{what}");
         assert_eq!(rows(client), before, "{what}");
@@ -395,15 +387,7 @@ fn any_owner_is_served_directly() {
     let database = counting_database();
     let client = &mut database.connect();
     let token = issue(client, "alice").token().to_owned();
-    let owner = format!("owner_{}", database.name);
-    let sql = format!(
-        "CREATE ROLE {owner};
-         GRANT USAGE, CREATE ON SCHEMA auth TO {owner};
-         ALTER TABLE auth.refresh_tokens OWNER TO {owner};
-         ALTER TABLE auth.sessions OWNER TO {owner};
-         ALTER FUNCTION auth.rotate_refresh_token OWNER TO {owner}"
-    );
-    client.batch_execute(&sql).expect("a superuser may");
+    define(client, &database, "{owned}");
     let (statements, grant) = counted(client, &token);
     assert_eq!((statements, grant.status.as_str()), (0, "rotated"));
 }
@@ -689,11 +673,7 @@ fn deferred_foreign_keys_are_checked() {
     let status: String = transaction.query_one(sql, &[]).expect("a verdict").get(0);
     assert_eq!(status, "rotated");
     assert_eq!(error_code(transaction.commit()), "23503");
-    assert!(
-        contents(client)
-            .iter()
-            .all(|row| row.starts_with("sequence"))
-    );
+    assert_eq!(rows(client), Vec::<String>::new());
 }
 
 /// pgaudit, as Debian packages it, asks to be told of each table that is written.

@@ -24,17 +24,15 @@ struct Observed {
 static TALKATIVE: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
 fn talkative_cluster() -> Arc<Cluster> {
-    let mut shared = TALKATIVE.lock().expect("no test panics here");
-    shared.upgrade().unwrap_or_else(|| {
-        let cluster = Arc::new(Cluster::start(&[
+    Cluster::shared_with(
+        &TALKATIVE,
+        &[
             "log_min_messages = debug2",
             "log_error_verbosity = verbose",
             "log_lock_waits = on",
             "deadlock_timeout = 10ms",
-        ]));
-        *shared = Arc::downgrade(&cluster);
-        cluster
-    })
+        ],
+    )
 }
 
 impl Observed {

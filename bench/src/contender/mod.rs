@@ -65,21 +65,11 @@ impl Contender {
         match self {
             Self::Floor => "CREATE EXTENSION refresh_tokens",
             // The replay key is replaced at each rotation, as when clients refresh once an hour.
-            Self::Extension => {
+            Self::Extension | Self::Statements => {
                 "CREATE EXTENSION refresh_tokens;
                  DO $$ BEGIN EXECUTE format(
                      'ALTER DATABASE %I SET refresh_tokens.reuse_interval = 0', current_database());
                  END $$"
-            }
-            // The trigger is there, and never fires.
-            Self::Statements => {
-                "CREATE EXTENSION refresh_tokens;
-                 DO $$ BEGIN EXECUTE format(
-                     'ALTER DATABASE %I SET refresh_tokens.reuse_interval = 0', current_database());
-                 END $$;
-                 CREATE TRIGGER by_statements BEFORE UPDATE ON auth.sessions
-                     FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
-                 ALTER TABLE auth.sessions DISABLE TRIGGER by_statements"
             }
             Self::Plpgsql => {
                 concat!(

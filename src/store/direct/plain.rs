@@ -14,12 +14,6 @@ pub(super) fn is_unwatched() -> bool {
 }
 
 impl Table {
-    /// How many columns the table has, dropped ones included.
-    pub(super) fn width(&self) -> usize {
-        // SAFETY: the relation is open.
-        unsafe { (*(*self.0).rd_att).natts as usize }
-    }
-
     /// Whether `columns` are its first.
     pub(super) fn begins_with(&self, columns: &[Column]) -> bool {
         // SAFETY: the relation is open, and there are as many attributes as its descriptor says.
@@ -27,7 +21,7 @@ impl Table {
             && columns
                 .iter()
                 .enumerate()
-                .all(|(at, column)| unsafe { column.is(&*attribute((*self.0).rd_att, at)) })
+                .all(|(at, column)| unsafe { column.is(&*attribute(self.descriptor(), at)) })
     }
 
     /// Whether its rows are all that a query of its owner, who is the current user, would look at.
@@ -51,13 +45,18 @@ impl Table {
         unsafe {
             let relation = &*self.0;
             !(*relation.rd_rel).relispartition
-                && (*relation.rd_att)
-                    .constr
-                    .as_ref()
+                && self
+                    .constraints()
                     .is_none_or(|defined| defined.num_check == 0 && !defined.has_generated_stored)
                 && has_foreign_key_triggers_only(relation)
                 && self.is_granted(pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE)
         }
+    }
+
+    /// What is defined on its columns: defaults, checks, computed ones; none if there is nothing.
+    fn constraints(&self) -> Option<&pg_sys::TupleConstr> {
+        // SAFETY: the relation is open.
+        unsafe { (*self.descriptor()).constr.as_ref() }
     }
 
     /// Whether its owner has not taken `privileges` from himself.
@@ -95,7 +94,7 @@ impl Table {
     pub(super) fn sequence(&self, column: ColumnNumber) -> Option<pg_sys::Oid> {
         // SAFETY: the relation is open; there are as many defaults as its descriptor says.
         unsafe {
-            let defined = (*(*self.0).rd_att).constr.as_ref()?;
+            let defined = self.constraints()?;
             let default = (0..defined.num_defval as usize)
                 .map(|at| &*defined.defval.add(at))
                 .find(|default| default.adnum == column)?;

@@ -44,17 +44,20 @@ impl Table {
         unsafe { (*self.0).rd_att }
     }
 
+    /// How many columns the table has, dropped ones included.
+    pub(super) fn width(&self) -> usize {
+        // SAFETY: the relation is open.
+        unsafe { (*self.descriptor()).natts as usize }
+    }
+
     /// The columns of `version`.
     pub(super) fn columns(&self, version: &Version) -> Row {
-        let descriptor = self.descriptor();
+        let mut row = Row::of(self.width());
+        let (values, nulls) = row.arrays();
         // SAFETY: the relation is open, the version is one of its rows, and the arrays have an entry for
         // each column.
-        unsafe {
-            let mut row = Row::of((*descriptor).natts as usize);
-            let (values, nulls) = row.arrays();
-            pg_sys::heap_deform_tuple(version.0, descriptor, values, nulls);
-            row
-        }
+        unsafe { pg_sys::heap_deform_tuple(version.0, self.descriptor(), values, nulls) }
+        row
     }
 
     fn form(&self, row: &mut Row) -> pg_sys::HeapTuple {
