@@ -4,9 +4,9 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
+    use crate::derivation::{DerivationKey, Descent, descend};
     use crate::digest::Digest;
     use crate::error::Error;
-    use crate::replay::{Descent, ReplayKey, descend};
     use crate::store::{self, Caller, Claim, Held, NewSession, Store};
     use crate::token::{Slot, Token};
     use crate::verdict::Presented;
@@ -61,7 +61,7 @@ mod tests {
             assert_eq!(held.facts.live, None);
             assert!(held.key.is_none() && held.chain.is_none());
 
-            let key = ReplayKey::generate().unwrap();
+            let key = DerivationKey::generate().unwrap();
             let child = first.child(&key);
             store
                 .rotate(&held, &child.digest(), &key, &NOBODY)
@@ -95,7 +95,7 @@ mod tests {
                 claim(store, &first)
             };
             Spi::run(change).unwrap();
-            let key = ReplayKey::generate().unwrap();
+            let key = DerivationKey::generate().unwrap();
             let missed = store
                 .rotate(&held, &Digest::of("child"), &key, &NOBODY)
                 .unwrap();
@@ -112,7 +112,7 @@ mod tests {
     fn a_descent_needs_its_rows() {
         with_store(|store| {
             let first = login(store);
-            let key = ReplayKey::generate().unwrap();
+            let key = DerivationKey::generate().unwrap();
             let (child, grandchild) = (first.child(&key), first.child(&key).child(&key));
             let way = |live: &Token| -> Descent {
                 descend(&first, &key, live.digest().as_str(), 2).unwrap()

@@ -2,7 +2,7 @@ COMMENT ON TYPE auth.aal_level IS 'Auth: Authentication assurance level of a ses
 COMMENT ON TYPE auth.refresh_token_status IS 'Auth: Verdict about a refresh token. The first four come with a token to use.';
 COMMENT ON TYPE auth.refresh_token_grant IS 'Auth: Answer to a client that asked for, or presented, a refresh token.';
 COMMENT ON COLUMN auth.refresh_token_grant.status IS 'The verdict.';
-COMMENT ON COLUMN auth.refresh_token_grant.refresh_token IS 'The token to use from now on; NULL unless the status is issued, rotated, replayed or unchanged.';
+COMMENT ON COLUMN auth.refresh_token_grant.refresh_token IS 'The token to use from now on; NULL unless the status is issued, rotated, retried or unchanged.';
 COMMENT ON COLUMN auth.refresh_token_grant.user_id IS 'Whose session it is.';
 COMMENT ON COLUMN auth.refresh_token_grant.session_id IS 'The session of the token.';
 COMMENT ON COLUMN auth.refresh_token_grant.instance_id IS 'The instance that the token was issued for.';
@@ -10,7 +10,7 @@ COMMENT ON COLUMN auth.refresh_token_grant.token_id IS 'The id of the token to u
 COMMENT ON COLUMN auth.refresh_token_grant.issued_at IS 'When the token to use from now on was minted.';
 COMMENT ON COLUMN auth.refresh_token_grant.expires_at IS 'When it dies if it is not used.';
 COMMENT ON COLUMN auth.refresh_token_grant.session_expires_at IS 'When its session ends however often it is used.';
-COMMENT ON COLUMN auth.refresh_token_grant.reason IS 'concurrent or lost_response for replayed; not_after, session_lifetime or idle_timeout for expired.';
+COMMENT ON COLUMN auth.refresh_token_grant.reason IS 'concurrent or lost_response for retried; not_after, session_lifetime or idle_timeout for expired.';
 
 COMMENT ON TABLE auth.sessions IS 'Auth: Stores session data associated to a user.';
 COMMENT ON COLUMN auth.sessions.id IS 'The session. Its last two bytes are the slot that its tokens carry.';
@@ -26,7 +26,7 @@ COMMENT ON COLUMN auth.sessions.ip IS 'The client''s address, as last given.';
 COMMENT ON COLUMN auth.sessions.tag IS 'The kind of session that refresh_tokens.max_sessions_per_user is counted by.';
 COMMENT ON COLUMN auth.sessions.oauth_client_id IS 'The OAuth client that the session''s tokens are bound to.';
 COMMENT ON COLUMN auth.sessions.scopes IS 'The scopes that the user consented to.';
-COMMENT ON COLUMN auth.sessions.refresh_token_hmac_key IS 'The replay key, base64url. Alone it can mint nothing.';
+COMMENT ON COLUMN auth.sessions.refresh_token_hmac_key IS 'The derivation key, base64url. Alone it can mint nothing.';
 COMMENT ON COLUMN auth.sessions.refresh_token_counter IS 'How often the session was rotated.';
 COMMENT ON CONSTRAINT sessions_pkey ON auth.sessions IS 'One row a session.';
 COMMENT ON INDEX auth.sessions_user_id_idx IS 'Serves the functions that take a user.';

@@ -49,7 +49,7 @@ $guard$;
 CREATE TYPE auth.aal_level AS ENUM ('aal1', 'aal2', 'aal3');
 
 CREATE TYPE auth.refresh_token_status AS ENUM (
-    'issued', 'rotated', 'replayed', 'unchanged',
+    'issued', 'rotated', 'retried', 'unchanged',
     'malformed', 'not_found', 'client_mismatch', 'expired', 'revoked', 'reuse_detected');
 
 CREATE TYPE auth.refresh_token_grant AS (

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 const STATUSES: [Status; 10] = [
     Status::Issued,
     Status::Rotated,
-    Status::Replayed,
+    Status::Retried,
     Status::Unchanged,
     Status::Malformed,
     Status::NotFound,

@@ -18,7 +18,7 @@ pub enum Event {
     /// The token was minted by a rotation.
     Rotated,
     /// The token was the answer to a retry.
-    Replayed(&'static str),
+    Retried(&'static str),
 }
 
 /// `refresh_tokens.events`: which events are recorded.
@@ -42,7 +42,7 @@ impl Event {
             Self::ClientMismatch => "client_mismatch",
             Self::Issued => "issued",
             Self::Rotated => "rotated",
-            Self::Replayed(_) => "replayed",
+            Self::Retried(_) => "retried",
         }
     }
 
@@ -50,14 +50,14 @@ impl Event {
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::ReuseDetected(reuse) => Some(reuse.label()),
-            Self::Replayed(reason) => Some(reason),
+            Self::Retried(reason) => Some(reason),
             _ => None,
         }
     }
 
     /// Whether it belongs to the `security` set, and is sent with NOTIFY.
     pub fn is_security(self) -> bool {
-        !matches!(self, Self::Issued | Self::Rotated | Self::Replayed(_))
+        !matches!(self, Self::Issued | Self::Rotated | Self::Retried(_))
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_rotation_is_no_matter_of_security() {
-        for event in [Event::Issued, Event::Rotated, Event::Replayed("concurrent")] {
+        for event in [Event::Issued, Event::Rotated, Event::Retried("concurrent")] {
             assert!(!Recorded::Security.includes(event));
             assert!(Recorded::All.includes(event));
         }

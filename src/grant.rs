@@ -15,7 +15,7 @@ pub enum Status {
     /// A child was minted, its parent revoked.
     Rotated,
     /// An honest retry: the same child as before.
-    Replayed,
+    Retried,
     /// Rotation is off: the token stays as it is, its use is recorded.
     Unchanged,
     /// Not a token of ours, or NULL: no table was read.
@@ -38,7 +38,7 @@ impl Status {
         match self {
             Self::Issued => "issued",
             Self::Rotated => "rotated",
-            Self::Replayed => "replayed",
+            Self::Retried => "retried",
             Self::Unchanged => "unchanged",
             Self::Malformed => "malformed",
             Self::NotFound => "not_found",

@@ -9,6 +9,7 @@
 // ---- pure: what a token is, and what is to be done with one -------------------------------------
 mod access_token;
 mod claims;
+mod derivation;
 mod digest;
 mod event;
 mod family;
@@ -17,7 +18,6 @@ mod headers;
 mod introspection;
 mod oauth;
 mod policy;
-mod replay;
 mod retention;
 mod scope;
 mod secret;

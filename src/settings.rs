@@ -142,7 +142,7 @@ pub fn register() {
     GucRegistry::define_enum_guc(
         c"refresh_tokens.events",
         c"Which events are recorded in auth.refresh_token_events.",
-        c"none; security: reuse, revocations, evictions and mismatches of the client; all: also issued, rotated, replayed.",
+        c"none; security: reuse, revocations, evictions and mismatches of the client; all: also issued, rotated, retried.",
         &EVENTS,
         GucContext::Suset,
         GucFlags::default(),

@@ -4,8 +4,8 @@
 //! protection against a forger, who must guess 256 bits; it lets a mistyped or made-up string be
 //! refused without touching a table, and secret scanners tell a token from noise.
 
+use crate::derivation::DerivationKey;
 use crate::digest::Digest;
-use crate::replay::ReplayKey;
 use data_encoding::{Encoding, Specification};
 use std::fmt;
 use std::sync::LazyLock;
@@ -97,7 +97,7 @@ impl Token {
 
     /// The child that replaces this token: its secret is a MAC of this token's text, so the same
     /// parent and the same key give the same child, and neither alone gives any.
-    pub fn child(&self, key: &ReplayKey) -> Self {
+    pub fn child(&self, key: &DerivationKey) -> Self {
         Self::first(self.slot, &key.child_secret(self))
     }
 

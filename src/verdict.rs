@@ -45,7 +45,7 @@ pub enum Verdict {
     Keep,
     /// An honest retry: answer with the live token, if it can be derived from the presented one;
     /// if not, answer as [`Verdict::Revoked`].
-    Replay(Retry),
+    Retry(Retry),
     /// Somebody else has a copy: revoke the family, unless the policy is to reject only.
     Reuse(Reuse),
     /// The family was already ended; nothing changes.
@@ -120,7 +120,7 @@ pub fn verdict(facts: &Facts, client: Option<&str>, policy: &Policy, now: Timest
         (Presented::Live, _) => unless_expired(session, policy, now, use_live(policy)),
         (Presented::Revoked(_), None) => Verdict::Revoked,
         (Presented::Revoked(at), Some(live)) => match retry(at, live, policy, now) {
-            Some(retry) => unless_expired(session, policy, now, Verdict::Replay(retry)),
+            Some(retry) => unless_expired(session, policy, now, Verdict::Retry(retry)),
             None if live.replaced_presented => Verdict::Reuse(Reuse::Parent),
             None => Verdict::Reuse(Reuse::Stale),
         },

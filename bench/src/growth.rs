@@ -114,8 +114,8 @@ pub struct Family {
     pub length: usize,
     /// Rotations.
     pub rotate: Vec<f64>,
-    /// Replays: a parent once more, right after its rotation.
-    pub replay: Vec<f64>,
+    /// Retries: a parent once more, right after its rotation.
+    pub retry: Vec<f64>,
     /// Revocations of the family, rolled back.
     pub revoke: Vec<f64>,
 }
@@ -145,7 +145,7 @@ pub fn families(
         families.push(Family {
             length,
             rotate: Vec::new(),
-            replay: Vec::new(),
+            retry: Vec::new(),
             revoke: Vec::new(),
         });
     }
@@ -156,7 +156,7 @@ pub fn families(
             let costs = caller.round(target.held())?;
             if round > 0 {
                 family.rotate.push(costs[0]);
-                family.replay.push(costs[1]);
+                family.retry.push(costs[1]);
                 family.revoke.push(costs[2]);
             }
         }
@@ -187,7 +187,7 @@ impl Caller {
         })
     }
 
-    /// The mean costs of a rotation, a replay and a revocation.
+    /// The mean costs of a rotation, a retry and a revocation.
     fn round(&mut self, held: &mut [Held]) -> Result<[f64; 3], Error> {
         let mut parents = Vec::with_capacity(CALLS);
         let cpu = server::cpu_time(self.pid);
@@ -201,9 +201,9 @@ impl Caller {
         let last = parents.last().expect("a rotation");
         let cpu = server::cpu_time(self.pid);
         for _ in 0..CALLS {
-            self.present(last, "replayed")?;
+            self.present(last, "retried")?;
         }
-        let replay = self.since(cpu);
+        let retry = self.since(cpu);
         let mut spent = Duration::ZERO;
         for _ in 0..CALLS {
             let held = fastrand::choice(&*held).expect("a session");
@@ -215,7 +215,7 @@ impl Caller {
             self.client.batch_execute("ROLLBACK")?;
         }
         let revoke = spent.as_secs_f64() * 1e6 / CALLS as f64;
-        Ok([rotate, replay, revoke])
+        Ok([rotate, retry, revoke])
     }
 
     fn present(&mut self, token: &str, status: &str) -> Result<String, Error> {

@@ -407,28 +407,28 @@ impl Report {
         let mut rows = Vec::new();
         let mut bars = Vec::new();
         for family in families {
-            let [rotate, replay, revoke] =
-                [&family.rotate, &family.replay, &family.revoke].map(|of| median(of));
+            let [rotate, retry, revoke] =
+                [&family.rotate, &family.retry, &family.revoke].map(|of| median(of));
             rows.push(vec![
                 family.length.to_string(),
                 rotate.to_string(),
-                replay.to_string(),
+                retry.to_string(),
                 revoke.to_string(),
             ]);
             json.push(json!({
                 "family": family.length,
                 "rotate_cpu_us": rotate.json(),
-                "replay_cpu_us": replay.json(),
+                "retry_cpu_us": retry.json(),
                 "revoke_cpu_us": revoke.json(),
             }));
             bars.extend(
-                [("rotate", rotate), ("replay", replay), ("revoke", revoke)]
+                [("rotate", rotate), ("retry", retry), ("revoke", revoke)]
                     .map(|(call, cost)| (format!("{call}, {}", family.length), cost)),
             );
         }
         self.table(
             "Families of several lengths, server CPU in µs",
-            &["tokens in the family", "rotate", "replay", "revoke"],
+            &["tokens in the family", "rotate", "retry", "revoke"],
             rows,
         );
         self.json.insert("families".to_owned(), json.into());

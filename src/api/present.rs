@@ -2,13 +2,13 @@
 
 use super::event::record;
 use crate::counters;
+use crate::derivation::{self, DerivationKey};
 use crate::digest::Digest;
 use crate::error::{self, Error};
 use crate::event::Event;
 use crate::grant::{Grant, Status};
 use crate::introspection;
 use crate::policy::{Policy, ReuseAction};
-use crate::replay::{self, ReplayKey};
 use crate::scope;
 use crate::secret::random_uuid;
 use crate::store::{Caller, Claim, Held, Store};
@@ -27,7 +27,7 @@ pub(super) struct Presentation<'a> {
 }
 
 impl Presentation<'_> {
-    /// Uses the token on behalf of `client_id`: rotates it, replays its child, or detects its reuse. The
+    /// Uses the token on behalf of `client_id`: rotates it, answers a retry with its child, or detects its reuse. The
     /// answer is counted.
     pub(super) fn rotate(
         &self,
@@ -122,8 +122,8 @@ impl Presentation<'_> {
             Verdict::Expired(expiry) => Grant::expired(&held.facts.session, held.row, expiry),
             Verdict::Rotate => self.granted(Status::Rotated, held),
             Verdict::Keep => self.granted(Status::Unchanged, held),
-            Verdict::Replay(retry) => self
-                .replay(held, retry)?
+            Verdict::Retry(retry) => self
+                .retry(held, retry)?
                 .unwrap_or_else(|| refused(Status::Revoked)),
             Verdict::Reuse(_) => refused(Status::ReuseDetected),
             Verdict::Revoked => refused(Status::Revoked),
@@ -146,12 +146,12 @@ impl Presentation<'_> {
     ) -> Result<Option<Grant>, Error> {
         self.adopt(held)?;
         let kept = held.key.take_if(|_| {
-            may_keep_key && replay::keeps_key(&held.facts.session, self.policy, held.now)
+            may_keep_key && derivation::keeps_key(&held.facts.session, self.policy, held.now)
         });
         let is_kept = kept.is_some();
         let key = match kept {
             Some(key) => key,
-            None => ReplayKey::generate()?,
+            None => DerivationKey::generate()?,
         };
         let child = self.token.child(&key);
         // Nobody can have derived a child with a fresh key.
@@ -176,20 +176,20 @@ impl Presentation<'_> {
     }
 
     /// The live token again, if it descends from the presented one.
-    fn replay(&self, held: &Held, retry: Retry) -> Result<Option<Grant>, Error> {
+    fn retry(&self, held: &Held, retry: Retry) -> Result<Option<Grant>, Error> {
         let (Some(session), Some(key), Some((row, live))) =
             (held.facts.session.id, &held.key, &held.live)
         else {
             return Ok(None);
         };
-        let Some(descent) = replay::descend(self.token, key, live, held.rotations) else {
+        let Some(descent) = derivation::descend(self.token, key, live, held.rotations) else {
             return Ok(None);
         };
         if !self.store.descends(session, &descent)? {
             return Ok(None);
         }
         let (token, session) = (Some(descent.token), &held.facts.session);
-        let grant = Grant::granted(Status::Replayed, token, session, *row, self.policy);
+        let grant = Grant::granted(Status::Retried, token, session, *row, self.policy);
         Ok(Some(grant.because(retry)))
     }
 
@@ -221,8 +221,8 @@ impl Presentation<'_> {
                 (Event::ReuseDetected(Reuse::AfterRevocation), presented)
             }
             (_, Status::Rotated) => (Event::Rotated, grant.token_id.unwrap_or(presented)),
-            (Verdict::Replay(retry), Status::Replayed) => (
-                Event::Replayed(retry.label()),
+            (Verdict::Retry(retry), Status::Retried) => (
+                Event::Retried(retry.label()),
                 grant.token_id.unwrap_or(presented),
             ),
             _ => return Ok(()),
@@ -243,8 +243,7 @@ impl Presentation<'_> {
     /// Whether `scope` asks for more than the session has, where `client_id` would be given a token.
     /// What else there is to refuse is for [`Presentation::rotate`] to say.
     pub(super) fn exceeds(&self, client_id: Option<&str>, scope: &str) -> Result<bool, Error> {
-        let Some((Verdict::Rotate | Verdict::Keep | Verdict::Replay(_), held)) = self.look()?
-        else {
+        let Some((Verdict::Rotate | Verdict::Keep | Verdict::Retry(_), held)) = self.look()? else {
             return Ok(false);
         };
         let session = &held.facts.session;

@@ -1,6 +1,6 @@
 //! Answers as rows: one of `auth.refresh_token_grant`, and what others are made of.
 
-use crate::grant::Grant;
+use crate::grant::{Grant, Status};
 use crate::time::Timestamp;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::{Datum, TimestampWithTimeZone};
@@ -35,10 +35,7 @@ unsafe fn form_row(grant: &Grant, fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::D
         pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut descriptor);
         let attributes = PgTupleDesc::from_pg_unchecked(descriptor);
         assert_eq!(attributes.len(), ATTRIBUTES);
-        let status = enum_datum(
-            grant.status.label(),
-            attributes.get(0).expect("ten attributes"),
-        );
+        let status = status_datum(grant.status, attributes.get(0).expect("ten attributes"));
         let values = [Some(status)].into_iter().chain(columns(grant));
         let mut datums = [pg_sys::Datum::null(); ATTRIBUTES];
         let mut nulls = [true; ATTRIBUTES];
@@ -76,11 +73,16 @@ fn columns(grant: &Grant) -> [Option<pg_sys::Datum>; ATTRIBUTES - 1] {
     ]
 }
 
-/// `label` as a value of the enum that `attribute` is of.
+/// `status` as a value of the enum that `attribute` is of.
 ///
 /// # Safety
-/// `attribute` is of an enum with that label.
-unsafe fn enum_datum(label: &str, attribute: &pg_sys::FormData_pg_attribute) -> pg_sys::Datum {
+/// `attribute` is of `auth.refresh_token_status`, as this version or an older one has it.
+unsafe fn status_datum(status: Status, attribute: &pg_sys::FormData_pg_attribute) -> pg_sys::Datum {
+    let label = match status {
+        // The name before 0.4.0, till ALTER EXTENSION has renamed it.
+        Status::Retried if !has_label(attribute.atttypid, status.label()) => "replayed",
+        _ => status.label(),
+    };
     let label = CString::new(label).expect("a label has no NUL");
     // SAFETY: as the caller says; the input function reads the label and keeps nothing of it.
     unsafe {
@@ -90,5 +92,18 @@ unsafe fn enum_datum(label: &str, attribute: &pg_sys::FormData_pg_attribute) -> 
             attribute.atttypid,
             -1,
         )
+    }
+}
+
+/// Whether the enum `id` has `label`.
+fn has_label(id: pg_sys::Oid, label: &str) -> bool {
+    let label = CString::new(label).expect("a label has no NUL");
+    // SAFETY: looks into the catalog's cache by the two columns of its key; the label ends in NUL, and a
+    // name is compared as far as that.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32;
+        let (id, label) = (pg_sys::Datum::from(id), pg_sys::Datum::from(label.as_ptr()));
+        let null = pg_sys::Datum::null();
+        pg_sys::SearchSysCacheExists(cache, id, label, null, null)
     }
 }

@@ -6,10 +6,10 @@ use super::row::{
     column, optional_uuid_argument, required, timestamp, timestamp_argument, uuid, uuid_argument,
 };
 use super::{Chain, Store, now};
+use crate::derivation::{DerivationKey, Descent};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::grant::TokenRow;
-use crate::replay::{Descent, ReplayKey};
 use crate::session::Session;
 use crate::time::Timestamp;
 use crate::verdict::{Facts, Live, Presented};
@@ -68,8 +68,8 @@ pub struct Held {
     /// The family's live token, where the presented token is not it, and its digest; empty if the row
     /// has none, which no token has.
     pub live: Option<(TokenRow, String)>,
-    /// The session's replay key, once it was rotated.
-    pub key: Option<ReplayKey>,
+    /// The session's derivation key, once it was rotated.
+    pub key: Option<DerivationKey>,
     /// How often the session was rotated.
     pub rotations: i64,
     /// The rows of a family that has no session.
@@ -93,7 +93,7 @@ impl Held {
         session: Session,
         presented: Presented,
         row: TokenRow,
-        key: Option<ReplayKey>,
+        key: Option<DerivationKey>,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl Store<'_> {
         &self,
         held: &Held,
         child: &Digest,
-        key: &ReplayKey,
+        key: &DerivationKey,
         caller: &Caller<'_>,
     ) -> Result<Option<TokenRow>, Error> {
         if let Some(direct) = &held.direct {
@@ -268,7 +268,9 @@ fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Er
         created_at: None,
     };
     let key = column::<String>(row, 10)?.map(Zeroizing::new);
-    let key = key.as_deref().and_then(|key| ReplayKey::from_column(key));
+    let key = key
+        .as_deref()
+        .and_then(|key| DerivationKey::from_column(key));
     Ok(Some(Box::new(Held::new(
         session, presented, token, key, now,
     ))))

@@ -1,7 +1,7 @@
 -- Swaps the live token $1 of the locked session $7 for its child, and records the use. No row: the token
 -- is not live any more (it was revoked before the lock was held, or by hand without it), or is another
 -- session's; nothing was changed.
--- $1 id  $2 child's digest  $3 now  $4 replay key  $5 user agent  $6 ip  $7 session
+-- $1 id  $2 child's digest  $3 now  $4 derivation key  $5 user agent  $6 ip  $7 session
 WITH parent AS (
     UPDATE auth.refresh_tokens AS t
        SET revoked = true, updated_at = $3

@@ -10,7 +10,7 @@ fn any_token() -> impl Strategy<Value = Token> {
         .prop_map(|(slot, secret)| Token::first(Slot(slot), &secret))
 }
 
-/// A slot, a secret and a replay key; then the token, its digest, its child, the child's digest, and
+/// A slot, a secret and a derivation key; then the token, its digest, its child, the child's digest, and
 /// the grandchild under the same key.
 type Vector<'a> = ([u8; 2], [u8; 32], [u8; 32], [&'a str; 5]);
 
@@ -57,7 +57,7 @@ fn known_vectors() {
         ),
     ];
     for (slot, secret, key, [token, digest, child, child_digest, grandchild]) in vectors {
-        let key = ReplayKey::from_column(&data_encoding::BASE64URL_NOPAD.encode(&key)).unwrap();
+        let key = DerivationKey::from_column(&data_encoding::BASE64URL_NOPAD.encode(&key)).unwrap();
         let first = Token::first(Slot::of(id(slot)), &secret);
         assert_eq!(first.as_str(), token);
         assert_eq!(first.digest().as_str(), digest);
@@ -162,7 +162,7 @@ proptest! {
 
     #[test]
     fn derivation_is_deterministic(token in any_token()) {
-        let (key, other) = (ReplayKey::generate().unwrap(), ReplayKey::generate().unwrap());
+        let (key, other) = (DerivationKey::generate().unwrap(), DerivationKey::generate().unwrap());
         let child = token.child(&key);
         let again = Token::parse(token.as_str()).unwrap().child(&key.clone());
         prop_assert_eq!(child.as_str(), again.as_str());

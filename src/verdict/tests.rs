@@ -1,8 +1,8 @@
 //! The verdict against a naive model, which keeps the tokens in plain text and an explicit tree.
 
 use super::*;
+use crate::derivation::{self, DerivationKey};
 use crate::policy::{ReuseAction, Window};
-use crate::replay::{self, ReplayKey};
 use crate::time::Micros;
 use crate::token::{SECRET_LEN, Slot, Token};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn refusal(status: &'static str) -> Answer {
 
 struct Tables {
     session: Session,
-    key: Option<ReplayKey>,
+    key: Option<DerivationKey>,
     rotations: i64,
     rows: Vec<Row>,
     secrets: u8,
@@ -98,12 +98,12 @@ impl Tables {
             Verdict::Revoked => refusal("revoked"),
             Verdict::Expired(expiry) => ("expired", expiry.label(), None),
             Verdict::Rotate => {
-                if !replay::keeps_key(&self.session, policy, now) {
+                if !derivation::keeps_key(&self.session, policy, now) {
                     self.key = None;
                 }
                 let key = self
                     .key
-                    .get_or_insert_with(|| ReplayKey::generate().unwrap());
+                    .get_or_insert_with(|| DerivationKey::generate().unwrap());
                 let child = token.child(key);
                 self.revoke_live(now);
                 self.session = self.session.refreshed(now);
@@ -114,11 +114,11 @@ impl Tables {
                 self.session = self.session.refreshed(now);
                 ("unchanged", "", Some(text.into()))
             }
-            Verdict::Replay(retry) => {
+            Verdict::Retry(retry) => {
                 let key = self.key.as_ref();
                 let live = &self.rows[live.unwrap()].digest;
-                match key.and_then(|key| replay::descend(&token, key, live, self.rotations)) {
-                    Some(found) => ("replayed", retry.label(), Some(found.token.as_str().into())),
+                match key.and_then(|key| derivation::descend(&token, key, live, self.rotations)) {
+                    Some(found) => ("retried", retry.label(), Some(found.token.as_str().into())),
                     None => refusal("revoked"),
                 }
             }
@@ -241,7 +241,7 @@ impl Model {
         };
         match over {
             Some(reason) => ("expired", reason, None),
-            None if self.rotated_down_from(at) => ("replayed", reason, text(current)),
+            None if self.rotated_down_from(at) => ("retried", reason, text(current)),
             None => refusal("revoked"),
         }
     }
@@ -488,8 +488,8 @@ fn a_clock_that_was_set_back_makes_no_thief() {
         reuse_interval: Window::For(Micros(5)),
         ..POLICY_FREE
     };
-    let replay = Verdict::Replay(Retry::Concurrent);
-    assert_eq!(verdict(&facts, None, &policy, Timestamp(1)), replay);
+    let retry = Verdict::Retry(Retry::Concurrent);
+    assert_eq!(verdict(&facts, None, &policy, Timestamp(1)), retry);
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn the_types_have_the_labels_and_attributes_of_the_design_in_order() {
         [
             "issued",
             "rotated",
-            "replayed",
+            "retried",
             "unchanged",
             "malformed",
             "not_found",

@@ -154,7 +154,7 @@ fn assert_one_child(grants: &[Grant]) {
         assert_eq!(told, (&first.token, first.token_id, first.session_id));
         if grant.status != "rotated" {
             let verdict = (grant.status.as_str(), grant.reason.as_deref());
-            assert_eq!(verdict, ("replayed", Some("concurrent")));
+            assert_eq!(verdict, ("retried", Some("concurrent")));
         }
     }
 }
@@ -333,7 +333,7 @@ fn losers_under_one_snapshot_get_40001_and_never_a_second_child() {
             assert_eq!(family.rows(client), (2, 1));
 
             let retries = crowd.at_once(|_, client| present(client).expect("no conflict"));
-            assert_eq!(statuses(&retries, "replayed"), CROWD);
+            assert_eq!(statuses(&retries, "retried"), CROWD);
             assert_one_child(&[grants, retries].concat());
             assert_eq!(family.rows(client), (2, 1));
         }
@@ -421,7 +421,7 @@ fn a_snapshot_older_than_the_change_of_a_session_gets_40001() {
                 .batch_execute("SELECT FROM auth.sessions")
                 .expect("a snapshot");
             let retry = rotate(other, &tokens[0]).expect("a verdict");
-            assert_eq!(retry.status, "replayed");
+            assert_eq!(retry.status, "retried");
             late_act(&mut |sql| transaction.batch_execute(sql), &family)
                 .and_then(|()| transaction.commit())
                 .unwrap_or_else(|error| panic!("{late} after a retry under {level:?}: {error}"));
@@ -479,7 +479,7 @@ fn revoke_among_presentations(
     let (tokens, committed) = revoked.expect("somebody revoked");
     assert_eq!(tokens, Ok(1), "{revocation:?}");
     for (began, grant) in histories.into_iter().flatten() {
-        let allowed = ["rotated", "replayed", "revoked"];
+        let allowed = ["rotated", "retried", "revoked"];
         assert!(allowed.contains(&grant.status.as_str()), "{grant:?}");
         assert!(
             began < committed || grant.status == "revoked",
@@ -555,8 +555,8 @@ fn a_revocation_that_waited_for_a_rotation_ends_the_child() {
             let counts: Vec<_> = counts.into_iter().filter_map(Result::err).collect();
             let grants: Vec<_> = grants.into_iter().filter_map(Result::ok).collect();
             assert_eq!(counts, [1], "{revocation:?}");
-            let (replayed, revoked) = (statuses(&grants, "replayed"), statuses(&grants, "revoked"));
-            assert_eq!(replayed + revoked, 5, "{grants:?}");
+            let (retried, revoked) = (statuses(&grants, "retried"), statuses(&grants, "revoked"));
+            assert_eq!(retried + revoked, 5, "{grants:?}");
             assert_eq!(family.rows(client), (2, 0), "{revocation:?}");
         }
 
@@ -609,9 +609,9 @@ fn reuse_among_twenty_presentations_leaves_no_live_token() {
         };
         assert_eq!(grants[thief].status, "reuse_detected");
         assert_eq!(statuses(&grants, "reuse_detected"), 1);
-        let (rotated, replayed) = (statuses(&grants, "rotated"), statuses(&grants, "replayed"));
-        assert!(rotated <= 1 && rotated + replayed + statuses(&grants, "revoked") == CROWD - 1);
-        assert!(rotated == 1 || replayed == 0);
+        let (rotated, retried) = (statuses(&grants, "rotated"), statuses(&grants, "retried"));
+        assert!(rotated <= 1 && rotated + retried + statuses(&grants, "revoked") == CROWD - 1);
+        assert!(rotated == 1 || retried == 0);
         assert_eq!(family.rows(client).1, 0);
     }
     // Those who waited for it get nothing.
@@ -648,7 +648,7 @@ fn tabs_with_slow_retries_end_with_the_same_live_token() {
         for grant in &grants {
             assert_eq!(
                 (grant.status.as_str(), grant.token()),
-                ("replayed", live.as_str())
+                ("retried", live.as_str())
             );
         }
         assert_eq!(family.rows(client), (6, 1));
@@ -661,7 +661,7 @@ fn tabs_with_slow_retries_end_with_the_same_live_token() {
             tabs.behind(client, &family.lock(), mixed)
         };
         assert_eq!(statuses(&grants, "rotated"), 1);
-        assert_eq!(statuses(&grants, "replayed"), CROWD - 1);
+        assert_eq!(statuses(&grants, "retried"), CROWD - 1);
         assert_eq!(family.rows(client), (7, 1));
         let rotated = grants.iter().find(|grant| grant.status == "rotated");
         let child = rotated.expect("counted above").token();
@@ -851,13 +851,13 @@ fn no_token_without_a_session_outlives_a_revocation() {
                 Some(rotate(client, &family.token).expect("a verdict"))
             });
             let grants: Vec<_> = grants.into_iter().flatten().collect();
-            let [rotated, replayed, revoked] =
-                ["rotated", "replayed", "revoked"].map(|status| statuses(&grants, status));
+            let [rotated, retried, revoked] =
+                ["rotated", "retried", "revoked"].map(|status| statuses(&grants, status));
             assert!(
-                rotated <= 1 && rotated + replayed + revoked == CROWD,
+                rotated <= 1 && rotated + retried + revoked == CROWD,
                 "{grants:?}"
             );
-            assert!(rotated == 1 || replayed == 0, "{grants:?}");
+            assert!(rotated == 1 || retried == 0, "{grants:?}");
             assert_eq!(live(client, &family.user), 0, "{revocation:?}");
         }
         // In the two orders that matter, for certain.
@@ -949,13 +949,13 @@ fn issuing_and_rotating_at_once_keeps_one_path() {
             crowd.behind(client, &family.lock(), act)
         };
         assert_eq!(statuses(&grants, "issued"), 4);
-        let [rotated, replayed, revoked] =
-            ["rotated", "replayed", "revoked"].map(|status| statuses(&grants, status));
+        let [rotated, retried, revoked] =
+            ["rotated", "retried", "revoked"].map(|status| statuses(&grants, status));
         assert!(
-            rotated <= 1 && rotated + replayed + revoked == 16,
+            rotated <= 1 && rotated + retried + revoked == 16,
             "{grants:?}"
         );
-        assert!(rotated == 1 || replayed == 0, "{grants:?}");
+        assert!(rotated == 1 || retried == 0, "{grants:?}");
         assert_eq!(family.rows(client), (5 + rotated as i64, 1));
     }
     assert_invariants(client);
@@ -1266,7 +1266,7 @@ fn the_functions_never_wait_for_each_other_in_a_circle() {
                     let allowed = [
                         "issued",
                         "rotated",
-                        "replayed",
+                        "retried",
                         "revoked",
                         "reuse_detected",
                         "expired",

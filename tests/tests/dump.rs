@@ -167,10 +167,10 @@ fn every_session_is_usable_after_a_restore() {
             .expect("a setting");
         assert_eq!(lines(&mut client, STATE), state, "{way:?}");
 
-        let replayed = rotate(&mut client, parent.token()).expect("a verdict");
+        let retried = rotate(&mut client, parent.token()).expect("a verdict");
         assert_eq!(
-            (replayed.status.as_str(), &replayed.token),
-            ("replayed", &live.token),
+            (retried.status.as_str(), &retried.token),
+            ("retried", &live.token),
             "{way:?}"
         );
         let rotated = rotate(&mut client, live.token()).expect("a verdict");

@@ -181,7 +181,7 @@ fn the_setting_chooses_what_is_recorded() {
         [
             event("issued", None, &token),
             event("rotated", None, &child),
-            event("replayed", Some("concurrent"), &child),
+            event("retried", Some("concurrent"), &child),
             event("family_revoked", None, &child),
         ]
     );

@@ -152,7 +152,7 @@ impl Device {
         if let Some(child) = &known.unanswered {
             let asked = Instant::now();
             let answer = rotate(client, self.newest()).expect("a verdict");
-            assert_eq!(answer.status, "replayed");
+            assert_eq!(answer.status, "retried");
             assert_eq!(&digest(answer.token()), child);
             self.tokens.push(Given::new(&answer, asked));
         }
@@ -357,7 +357,7 @@ fn an_immediate_stop_loses_no_answered_rotation_and_leaves_none_half_done() {
 }
 
 #[test]
-fn a_rotation_committed_but_never_answered_is_replayed_after_the_crash() {
+fn a_rotation_committed_but_never_answered_is_retried_after_the_crash() {
     let cluster = Arc::new(Cluster::start(&[]));
     let database = database(&cluster);
     let mut devices = devices(&database);
@@ -392,10 +392,10 @@ fn a_rotation_committed_but_never_answered_is_replayed_after_the_crash() {
         let config = cluster.config(&database.name, "postgres");
         let mut client = wait_for_connection(&config);
         reload(&mut client);
-        let replayed = (devices.iter())
+        let retried = (devices.iter())
             .filter(|device| device.known(&mut client).unanswered.is_some())
             .count();
-        assert_eq!(replayed, CONNECTIONS);
+        assert_eq!(retried, CONNECTIONS);
         assert_nothing_lost(&database, &mut devices);
     }
 }
@@ -501,7 +501,7 @@ fn a_prepared_rotation_keeps_its_session_locked_through_a_crash_until_it_is_comm
         client.batch_execute(end).expect("it is there");
     }
     let answer = rotate(&mut client, kept.token()).expect("a verdict");
-    assert_eq!(answer.status, "replayed");
+    assert_eq!(answer.status, "retried");
     assert_eq!(answer.token, children[0].token);
     let answer = rotate(&mut client, children[1].token()).expect("a verdict");
     assert_eq!(answer.status, "not_found");
@@ -593,7 +593,7 @@ impl Pair {
                 .collect();
             let known = device.go_on(&mut client);
             for token in &forgotten[known.given..] {
-                // Where the replay key is the same still, the child is the same again.
+                // Where the derivation key is the same still, the child is the same again.
                 let reborn = device.tokens.iter().any(|given| given.token == *token);
                 let answer = explain(&mut client, token).status;
                 let expected = if reborn { "rotated" } else { "not_found" };
@@ -732,9 +732,9 @@ fn a_backend_that_stands_still_with_the_lock_keeps_others_waiting_till_lock_time
         drop(stopped);
         let rotated = rotation.join().expect("no panic").expect("a verdict");
         assert_eq!(rotated.status, "rotated");
-        let replayed = rotate(&mut client, token).expect("a verdict");
-        assert_eq!(replayed.status, "replayed");
-        assert_eq!(replayed.token, rotated.token);
+        let retried = rotate(&mut client, token).expect("a verdict");
+        assert_eq!(retried.status, "retried");
+        assert_eq!(retried.token, rotated.token);
         let row = client.query_one("SELECT auth.revoke_user_sessions('alice')", &[]);
         assert_eq!(row.expect("a count").get::<_, i64>(0), 2);
     });

@@ -23,7 +23,7 @@ const ROUNDS: u64 = 10;
 const STATUSES: [&str; 10] = [
     "issued",
     "rotated",
-    "replayed",
+    "retried",
     "unchanged",
     "malformed",
     "not_found",

@@ -876,7 +876,7 @@ const DAMAGES: [Damage; 27] = [
     Damage {
         damage: "UPDATE auth.refresh_tokens SET revoked = NULL WHERE token = $2",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
@@ -888,7 +888,7 @@ const DAMAGES: [Damage; 27] = [
     Damage {
         damage: "UPDATE auth.refresh_tokens SET updated_at = 'infinity' WHERE session_id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
@@ -900,19 +900,19 @@ const DAMAGES: [Damage; 27] = [
     Damage {
         damage: "UPDATE auth.refresh_tokens SET created_at = NULL WHERE session_id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
         damage: "UPDATE auth.refresh_tokens SET user_id = NULL WHERE session_id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
         damage: "UPDATE auth.refresh_tokens SET user_id = 'somebody else' WHERE session_id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
@@ -936,7 +936,7 @@ const DAMAGES: [Damage; 27] = [
     Damage {
         damage: "UPDATE auth.refresh_tokens SET parent = NULL WHERE token = $3",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
@@ -990,19 +990,19 @@ const DAMAGES: [Damage; 27] = [
     Damage {
         damage: "UPDATE auth.sessions SET refresh_token_counter = 9223372036854775807 WHERE id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
         damage: "UPDATE auth.sessions SET refreshed_at = NULL WHERE id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
         damage: "UPDATE auth.sessions SET refreshed_at = 'infinity', created_at = 'infinity' WHERE id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
@@ -1020,7 +1020,7 @@ const DAMAGES: [Damage; 27] = [
     Damage {
         damage: "UPDATE auth.sessions SET created_at = '294276-12-31', refreshed_at = '294276-12-31' WHERE id = $1",
         live: "rotated",
-        retry: "replayed",
+        retry: "retried",
         late: "reuse_detected",
     },
     Damage {
@@ -1132,7 +1132,7 @@ fn a_parent_that_somebody_brought_back_to_life_shows_nothing_of_its_child() {
         };
         observed.nothing_leaked();
         assert!(
-            ["rotated", "replayed"].contains(&status.as_str()),
+            ["rotated", "retried"].contains(&status.as_str()),
             "{status}{also}"
         );
     }

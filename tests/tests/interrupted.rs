@@ -153,7 +153,7 @@ fn interrupt_all(
         let retry = rotate(&mut racer.client, first.token()).expect("a verdict");
         assert_eq!(
             (retry.status.as_str(), retry.token()),
-            ("replayed", second.token())
+            ("retried", second.token())
         );
     }
     assert_invariants(client);
@@ -300,7 +300,7 @@ fn a_savepoint_rolled_back_gives_the_old_token_back() {
     let retry = rotate(&mut savepoint, &first).expect("a verdict");
     assert_eq!(
         (retry.status.as_str(), retry.token()),
-        ("replayed", undone.token())
+        ("retried", undone.token())
     );
     savepoint.rollback().expect("a rollback");
 
@@ -320,7 +320,7 @@ fn a_savepoint_rolled_back_gives_the_old_token_back() {
     let retry = rotate(client, &first).expect("a verdict");
     assert_eq!(
         (retry.status.as_str(), retry.token()),
-        ("replayed", second.token())
+        ("retried", second.token())
     );
     assert_eq!(
         rotate(client, second.token()).expect("a verdict").status,
@@ -351,7 +351,7 @@ fn a_savepoint_rolled_back_keeps_nobody_waiting() {
     let retry = rotate(&mut transaction, &first).expect("a verdict");
     assert_eq!(
         (retry.status.as_str(), retry.token()),
-        ("replayed", second.token())
+        ("retried", second.token())
     );
     transaction.commit().expect("a commit");
     assert_invariants(client);
@@ -413,7 +413,7 @@ fn a_whole_life_fits_into_one_transaction() {
     let retry = rotate(&mut transaction, &first).expect("a verdict");
     assert_eq!(
         (retry.status.as_str(), retry.token()),
-        ("replayed", third.token())
+        ("retried", third.token())
     );
     let row = transaction.query_one("SELECT auth.revoke_session($1)", &[&session]);
     assert_eq!(row.expect("no conflict").get::<_, i64>(0), 1);
@@ -443,7 +443,7 @@ fn calls_in_one_statement_see_each_other() {
     let rows = client.query(sql, &[&first]).expect("verdicts");
     let answers: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let statuses: Vec<_> = answers.iter().map(|(status, _)| status.as_str()).collect();
-    assert_eq!(statuses, ["rotated", "replayed", "replayed"]);
+    assert_eq!(statuses, ["rotated", "retried", "retried"]);
     assert!(answers.iter().all(|(_, token)| *token == answers[0].1));
     assert_invariants(client);
 }
@@ -479,7 +479,7 @@ fn calls_in_one_stable_function_see_each_other() {
     let answers: Vec<(String, Option<String>)> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let statuses: Vec<_> = answers.iter().map(|(status, _)| status.as_str()).collect();
-    assert_eq!(statuses, ["rotated", "replayed", "replayed"]);
+    assert_eq!(statuses, ["rotated", "retried", "retried"]);
     assert!(answers.iter().all(|(_, token)| *token == answers[0].1));
     assert_invariants(client);
 }
@@ -539,7 +539,7 @@ fn a_rotation_lives_and_dies_with_the_applications_transaction() {
     let retry = rotate(client, &first).expect("a verdict");
     assert_eq!(
         (retry.status.as_str(), retry.token()),
-        ("replayed", second.token())
+        ("retried", second.token())
     );
     assert_invariants(client);
     assert_eq!(miscounted_sessions(client), Vec::<String>::new());
@@ -589,7 +589,7 @@ fn a_backend_terminated_while_it_holds_or_awaits_the_lock_holds_up_nobody() {
             .map(|answer| answer.status.as_str())
             .collect();
         statuses.sort_unstable();
-        assert_eq!(statuses, ["replayed", "rotated"]);
+        assert_eq!(statuses, ["retried", "rotated"]);
         assert_eq!(answers[0].token(), answers[1].token());
         assert_ne!(answers[0].token(), undone.token());
     }

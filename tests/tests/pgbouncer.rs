@@ -80,7 +80,7 @@ fn many_clients_on_few_connections_rotate_and_race() {
                     }
                     let (status, child) = rotate(&mut client, shared).expect("a verdict");
                     assert!(
-                        ["rotated", "replayed"].contains(&status.as_str()),
+                        ["rotated", "retried"].contains(&status.as_str()),
                         "{status}"
                     );
                     (pids, child)

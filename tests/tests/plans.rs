@@ -108,17 +108,17 @@ const CASES: [Case; 31] = [
         3,
     ),
     (
-        "replayed",
+        "retried",
         1,
         nothing,
-        |f| assert_eq!(f.status(&f.tokens[0].clone()), "replayed"),
+        |f| assert_eq!(f.status(&f.tokens[0].clone()), "retried"),
         3,
     ),
     (
-        "replayed over generations",
+        "retried over generations",
         40,
         nothing,
-        |f| assert_eq!(f.status(&f.tokens[0].clone()), "replayed"),
+        |f| assert_eq!(f.status(&f.tokens[0].clone()), "retried"),
         3,
     ),
     (
@@ -290,7 +290,7 @@ const CASES: [Case; 31] = [
         "explain a retry",
         9,
         nothing,
-        |f| assert_eq!(explain(f.client, &f.tokens[0].clone()).status, "replayed"),
+        |f| assert_eq!(explain(f.client, &f.tokens[0].clone()).status, "retried"),
         2,
     ),
     (
@@ -359,7 +359,7 @@ fn count_statements(client: &mut Client, expected: impl Fn(&Case) -> i64) {
         let more = calls(&statements) - expected;
         assert_eq!(Ok(more), i64::try_from(recorded), "{name}: {statements:#?}");
         assert!(more <= 1);
-        let is_usual = ["rotated", "replayed", "login"].contains(&name);
+        let is_usual = ["rotated", "retried", "login"].contains(&name);
         assert!(more == 0 || !is_usual, "{name}: {statements:#?}");
     }
     assert_invariants(client);
@@ -485,9 +485,9 @@ fn whole_life(client: &mut Client) {
         let retry = rotate(client, token).expect("a verdict");
         assert_eq!(
             (retry.status.as_str(), retry.token()),
-            ("replayed", tokens[3].as_str())
+            ("retried", tokens[3].as_str())
         );
-        assert_eq!(explain(client, token).status, "replayed");
+        assert_eq!(explain(client, token).status, "retried");
     }
     let into =
         call(client, "issue_refresh_token($1, $2)", &[&user, &session]).expect("a live session");
@@ -910,7 +910,7 @@ fn users_share_backends_transaction_by_transaction() {
                     let retry = rotate(&mut transaction, before.token()).expect("a verdict");
                     assert_eq!(
                         (retry.status.as_str(), &retry.token),
-                        ("replayed", &live.token)
+                        ("retried", &live.token)
                     );
                 }
                 rotate(&mut transaction, live.token())

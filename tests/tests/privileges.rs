@@ -482,10 +482,10 @@ fn a_client_lives_a_whole_session_with_the_client_tier_alone() {
     let mut client = database.connect_as(&role);
     let rotated = rotate(&mut client, issued.token()).expect("a verdict");
     assert_eq!(rotated.status, "rotated");
-    let replayed = rotate(&mut client, issued.token()).expect("a verdict");
+    let retried = rotate(&mut client, issued.token()).expect("a verdict");
     assert_eq!(
-        (replayed.status.as_str(), replayed.token),
-        ("replayed", rotated.token.clone())
+        (retried.status.as_str(), retried.token),
+        ("retried", rotated.token.clone())
     );
     let revoked: i64 = client
         .query_one("SELECT auth.revoke_refresh_token($1)", &[&rotated.token()])
@@ -621,7 +621,7 @@ fn only_the_owner_can_grant_a_tier() {
 // ---- settings ------------------------------------------------------------------------------------
 
 /// What presenting a token that was rotated a minute ago comes to: whether `reuse_interval` is still
-/// the 10 s of the default (`reuse_detected`), or somebody has widened it (`replayed`).
+/// the 10 s of the default (`reuse_detected`), or somebody has widened it (`retried`).
 fn present_late(superuser: &mut Client, present: impl FnOnce(&str) -> String) -> String {
     let issued = issue(superuser, "alice");
     let rotated = rotate(superuser, issued.token()).expect("a verdict");
@@ -755,11 +755,11 @@ fn a_superuser_sets_per_role_and_per_database_and_it_holds_from_the_next_login_o
             "reuse_detected",
             "{place}"
         );
-        assert_eq!(present_by(&mut superuser, &mut late), "replayed", "{place}");
+        assert_eq!(present_by(&mut superuser, &mut late), "retried", "{place}");
         // the role can't get rid of it, whatever it resets
         execute(&mut late, "RESET ALL");
         execute(&mut late, "DISCARD ALL");
-        assert_eq!(present_by(&mut superuser, &mut late), "replayed", "{place}");
+        assert_eq!(present_by(&mut superuser, &mut late), "retried", "{place}");
         execute(
             &mut superuser,
             &format!("ALTER {place} RESET refresh_tokens.reuse_interval"),
@@ -774,7 +774,7 @@ fn a_superuser_sets_per_role_and_per_database_and_it_holds_from_the_next_login_o
     // within a session, and only as long as it is said
     let mut other = database.connect();
     execute(&mut other, "SET refresh_tokens.reuse_interval = '1 h'");
-    assert_eq!(present_by(&mut superuser, &mut other), "replayed");
+    assert_eq!(present_by(&mut superuser, &mut other), "retried");
     execute(&mut other, "RESET refresh_tokens.reuse_interval");
     assert_eq!(present_by(&mut superuser, &mut other), "reuse_detected");
 }
@@ -909,11 +909,11 @@ fn live_a_life(superuser: &mut Client, client: &mut Client) {
     let (status, again, _) = answer(client, USE, &first);
     assert_eq!(
         (status.as_str(), again.as_ref()),
-        ("replayed", Some(&second))
+        ("retried", Some(&second))
     );
     assert_eq!(
         answer(client, "explain_refresh_token($1)", &first).0,
-        "replayed"
+        "retried"
     );
     let is_live = |client: &mut Client| -> bool {
         let sql = "SELECT auth.is_session_live($1)";

@@ -98,10 +98,10 @@ fn a_session_that_goes_on_keeps_its_live_token_and_the_parent() {
     client
         .batch_execute("SET refresh_tokens.lost_response_interval = -1")
         .expect("a setting");
-    let replayed = rotate(&mut client, grants[4].token()).expect("a verdict");
+    let retried = rotate(&mut client, grants[4].token()).expect("a verdict");
     assert_eq!(
-        (replayed.status.as_str(), &replayed.token),
-        ("replayed", &grants[5].token)
+        (retried.status.as_str(), &retried.token),
+        ("retried", &grants[5].token)
     );
     client
         .batch_execute("SET refresh_tokens.lost_response_interval = 0")
@@ -166,8 +166,8 @@ fn evidence_outlives_the_window_of_honest_retries() {
     let grants = family(&mut client, "alice", 3);
     pass_time(&mut client, grants[0].session(), "59 minutes");
     assert_eq!(purge(&mut client, 1000), 0);
-    let replayed = rotate(&mut client, grants[0].token()).expect("a verdict");
-    assert_eq!(replayed.status, "replayed");
+    let retried = rotate(&mut client, grants[0].token()).expect("a verdict");
+    assert_eq!(retried.status, "retried");
 }
 
 #[test]
@@ -288,8 +288,8 @@ fn nobody_waits_for_an_open_purge() {
         assert_eq!(purge(open, 1000), 3);
         let rotated = rotate(&mut client, grants[4].token())?;
         assert_eq!(rotated.status, "rotated");
-        let replayed = rotate(&mut client, grants[4].token())?;
-        assert_eq!(replayed.status, "replayed");
+        let retried = rotate(&mut client, grants[4].token())?;
+        assert_eq!(retried.status, "retried");
         revoke(&mut client, &grants[0]);
         Ok(())
     })

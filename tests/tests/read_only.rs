@@ -104,11 +104,7 @@ fn assert_reads_only(client: &mut Client, family: &Family, begin: &str) {
     assert_eq!(value::<i64>(client, "revoke_token_family(NULL)"), 0);
     assert_eq!(value::<i64>(client, "revoke_session(NULL)"), 0);
 
-    for (token, status) in family
-        .tokens
-        .iter()
-        .zip(["replayed", "replayed", "rotated"])
-    {
+    for (token, status) in family.tokens.iter().zip(["retried", "retried", "rotated"]) {
         let foretold = explain(client, token);
         assert_eq!(
             (foretold.status.as_str(), foretold.token.as_deref()),
@@ -203,7 +199,7 @@ fn a_transaction_that_turned_read_only_keeps_what_it_wrote() {
     // It sees its own work, for which it has a transaction id by now.
     assert_eq!(
         explain(&mut transaction, &family.tokens[2]).status,
-        "replayed"
+        "retried"
     );
     assert_eq!(explain(&mut transaction, child.token()).status, "rotated");
     let mut savepoint = transaction.transaction().expect("a savepoint");
@@ -253,7 +249,7 @@ fn a_hot_standby_reads_follows_and_takes_over() {
     wait_for_replay(&primary, &standby);
     assert!(!value::<bool>(&mut reader, &is_live));
     assert_eq!(explain(&mut reader, &ended.tokens[2]).status, "revoked");
-    assert_eq!(explain(&mut reader, &family.tokens[2]).status, "replayed");
+    assert_eq!(explain(&mut reader, &family.tokens[2]).status, "retried");
     assert_eq!(explain(&mut reader, child.token()).status, "rotated");
     assert_eq!(error_code(rotate(&mut reader, child.token())), "25006");
 
@@ -263,11 +259,11 @@ fn a_hot_standby_reads_follows_and_takes_over() {
         let sql = "SELECT NOT pg_catalog.pg_is_in_recovery()";
         reader.query_one(sql, &[]).expect("a value").get(0)
     });
-    // In the very backend that was refused so often; what was replayed before is replayed now.
+    // In the very backend that was refused so often; what was retried before is retried now.
     let retry = rotate(&mut reader, &family.tokens[0]).expect("a verdict");
     assert_eq!(
         (retry.status.as_str(), retry.token()),
-        ("replayed", child.token())
+        ("retried", child.token())
     );
     let next = rotate(&mut reader, child.token()).expect("a verdict");
     assert_eq!(next.status, "rotated");

@@ -238,7 +238,7 @@ fn every_status_and_every_attribute_of_a_grant_is_named() {
         assert!(rows.contains_key(&status), "{status} has no row");
     }
     for (status, reasons) in [
-        ("replayed", "concurrent, lost_response"),
+        ("retried", "concurrent, lost_response"),
         ("expired", "not_after, session_lifetime, idle_timeout"),
     ] {
         assert!(rows[status].1.contains(&reasons.to_owned()), "{status}");

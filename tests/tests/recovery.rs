@@ -138,7 +138,7 @@ fn after_a_restore_to_before_a_rotation_the_old_token_is_live_again() {
     let other_child = present(&mut client, &idle_1, "rotated").expect("a child");
     assert_ne!(other_child, idle_2);
     present(&mut client, &idle_2, "not_found");
-    // Who was busy has the same replay key still, and gets the same child: either copy is the live one.
+    // Who was busy has the same derivation key still, and gets the same child: either copy is the live one.
     let same_child = present(&mut client, &busy_1, "rotated").expect("a child");
     assert_eq!(same_child, busy_2);
     present(&mut client, &busy_2, "rotated");
@@ -167,7 +167,7 @@ fn after_a_restore_to_before_a_rotation_the_old_token_is_live_again() {
         (busy.token(), busy_2),
         (under_way.token(), under_way_1),
     ] {
-        assert_eq!(present(&mut client, parent, "replayed"), Some(child));
+        assert_eq!(present(&mut client, parent, "retried"), Some(child));
     }
     for token in [ended.token(), stolen.token(), &stolen_1] {
         present(&mut client, token, "revoked");
@@ -278,7 +278,7 @@ fn every_session_and_every_grant_survives_pg_upgrade() {
         assert_eq!(lines(&mut client, OBJECTS), objects, "{mode}");
         assert_eq!(lines(&mut client, kept), ["aal3 infinity"], "{mode}");
         for parent in [first.token(), &second] {
-            let child = present(&mut client, parent, "replayed");
+            let child = present(&mut client, parent, "retried");
             assert_eq!(child.as_ref(), Some(&live), "{mode}");
         }
         present(&mut client, ended.token(), "revoked");
@@ -287,12 +287,12 @@ fn every_session_and_every_grant_survives_pg_upgrade() {
         let rotated = rotate(&mut app, &live).expect("a verdict");
         assert_eq!(rotated.status, "rotated", "{mode}");
         assert_eq!(rotated.token_id, newest.token_id.map(|id| id + 1), "{mode}");
-        let retry = present(&mut app, &second, "replayed");
+        let retry = present(&mut app, &second, "retried");
         assert_eq!(retry, rotated.token, "{mode}");
         let table = app.query("SELECT FROM auth.refresh_tokens", &[]);
         assert_eq!(error_code(table), "42501");
         let mut backoffice = new.connect(&database.name, "backoffice");
-        assert_eq!(explain(&mut backoffice, &live).status, "replayed");
+        assert_eq!(explain(&mut backoffice, &live).status, "retried");
         assert_eq!(error_code(rotate(&mut backoffice, &live)), "42501");
         let mut nobody = new.connect(&database.name, "nobody");
         assert_eq!(error_code(rotate(&mut nobody, &live)), "42501");

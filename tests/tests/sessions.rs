@@ -62,7 +62,7 @@ fn introspection_tells_nothing_of_what_is_not_live() {
     assert_eq!(introspect(&mut client, Some(&unknown_token())), INACTIVE);
     let replaced = issue(&mut client, "alice");
     let live = rotate(&mut client, replaced.token()).expect("a verdict");
-    // It would still be replayed: but it is not the live token.
+    // It would still be retried: but it is not the live token.
     assert_eq!(introspect(&mut client, Some(replaced.token())), INACTIVE);
     assert_ne!(introspect(&mut client, Some(live.token())), INACTIVE);
     pass_time(&mut client, live.session(), "1 year");

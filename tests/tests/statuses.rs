@@ -49,7 +49,7 @@ fn present_as(client: &mut Client, token: &str, client_id: Option<&str>) -> Gran
     if !["rotated", "unchanged", "reuse_detected"].contains(&answer.status.as_str()) {
         assert_eq!(contents(client), before, "{} writes nothing", answer.status);
     }
-    let usable = ["issued", "rotated", "replayed", "unchanged"].contains(&answer.status.as_str());
+    let usable = ["issued", "rotated", "retried", "unchanged"].contains(&answer.status.as_str());
     assert_eq!(answer.token.is_some(), usable);
     assert_eq!(times.get::<_, bool>(0), usable);
     assert!(
@@ -112,7 +112,7 @@ fn live_tokens(client: &mut Client, session: Uuid) -> i64 {
     value(client, sql, &session)
 }
 
-fn replay_key(client: &mut Client, session: Uuid) -> Option<String> {
+fn derivation_key(client: &mut Client, session: Uuid) -> Option<String> {
     let sql = "SELECT refresh_token_hmac_key FROM auth.sessions WHERE id = $1";
     value(client, sql, &session)
 }
@@ -229,10 +229,10 @@ fn a_grant_says_when_its_token_and_its_session_end() {
         format!("{ENDS} AND a.status = 'rotated' AND a.issued_at >= s.created_at + interval '1 d'");
     assert!(holds(&mut client, use_of, &tokens[0], &rotated));
     pass_time(&mut client, session, "5 s");
-    let replayed = format!(
-        "{ENDS} AND a.status = 'replayed' AND a.issued_at <= clock_timestamp() - interval '5 s'"
+    let retried = format!(
+        "{ENDS} AND a.status = 'retried' AND a.issued_at <= clock_timestamp() - interval '5 s'"
     );
-    assert!(holds(&mut client, use_of, &tokens[0], &replayed));
+    assert!(holds(&mut client, use_of, &tokens[0], &retried));
 
     set(&mut client, "rotation = off");
     let (session, tokens) = family(&mut client, "carol", 0);
@@ -338,17 +338,17 @@ fn a_live_token_is_swapped_for_its_child() {
 }
 
 #[test]
-fn the_replay_key_changes_unless_a_retry_may_still_need_it() {
+fn the_derivation_key_changes_unless_a_retry_may_still_need_it() {
     let database = Database::create();
     let mut client = database.connect();
     set(&mut client, "reuse_interval = '1 h'");
     let (session, mut tokens) = family(&mut client, "alice", 1);
-    let first = replay_key(&mut client, session);
+    let first = derivation_key(&mut client, session);
     assert!(first.is_some());
     let mut next = |client: &mut Client| {
         let rotated = rotate(client, &tokens[tokens.len() - 1]).expect("a verdict");
         tokens.push(rotated.token().to_owned());
-        replay_key(client, session)
+        derivation_key(client, session)
     };
     pass_time(&mut client, session, "59 min");
     assert_eq!(next(&mut client), first);
@@ -359,7 +359,7 @@ fn the_replay_key_changes_unless_a_retry_may_still_need_it() {
     assert_ne!(next(&mut client), second);
 }
 
-// ---- replayed ------------------------------------------------------------------------------------
+// ---- retried ------------------------------------------------------------------------------------
 
 #[test]
 fn a_concurrent_retry_is_answered_with_the_same_child() {
@@ -368,10 +368,10 @@ fn a_concurrent_retry_is_answered_with_the_same_child() {
     set(&mut client, "reuse_interval = '10 min'");
     let (session, tokens) = family(&mut client, "alice", 1);
     for _ in 0..3 {
-        let replayed = present(&mut client, &tokens[0]);
-        assert_eq!(verdict(&replayed), ("replayed", Some("concurrent")));
-        assert_eq!(replayed.token(), tokens[1]);
-        assert_eq!(replayed.session_id, Some(session));
+        let retried = present(&mut client, &tokens[0]);
+        assert_eq!(verdict(&retried), ("retried", Some("concurrent")));
+        assert_eq!(retried.token(), tokens[1]);
+        assert_eq!(retried.session_id, Some(session));
     }
     assert_eq!(live_tokens(&mut client, session), 1);
 }
@@ -383,9 +383,9 @@ fn a_slow_retry_is_led_down_the_chain_to_the_live_token() {
     set(&mut client, "reuse_interval = '10 min'");
     let (_, tokens) = family(&mut client, "alice", 5);
     for token in &tokens[..5] {
-        let replayed = present(&mut client, token);
-        assert_eq!(verdict(&replayed), ("replayed", Some("concurrent")));
-        assert_eq!(replayed.token(), tokens[5]);
+        let retried = present(&mut client, token);
+        assert_eq!(verdict(&retried), ("retried", Some("concurrent")));
+        assert_eq!(retried.token(), tokens[5]);
     }
 }
 
@@ -397,14 +397,14 @@ fn a_retry_counts_from_the_first_use_which_no_later_retry_moves() {
     let (session, tokens) = family(&mut client, "alice", 1);
     for _ in 0..2 {
         pass_time(&mut client, session, "29 min");
-        assert_eq!(present(&mut client, &tokens[0]).status, "replayed");
+        assert_eq!(present(&mut client, &tokens[0]).status, "retried");
     }
     pass_time(&mut client, session, "3 min");
     assert_eq!(present(&mut client, &tokens[0]).status, "reuse_detected");
 }
 
 #[test]
-fn a_descent_whose_rows_are_gone_is_no_replay() {
+fn a_descent_whose_rows_are_gone_is_no_retry() {
     let database = Database::create();
     let mut client = database.connect();
     set(&mut client, "reuse_interval = '10 min'");
@@ -424,26 +424,26 @@ fn a_descent_whose_rows_are_gone_is_no_replay() {
 }
 
 #[test]
-fn a_lost_response_is_replayed_to_the_parent_of_the_live_token_alone() {
+fn a_lost_response_is_retried_to_the_parent_of_the_live_token_alone() {
     let database = Database::create();
     let mut client = database.connect();
     set(&mut client, "lost_response_interval = '1 d'");
     let (session, tokens) = family(&mut client, "alice", 2);
     pass_time(&mut client, session, "23 h");
-    let replayed = present(&mut client, &tokens[1]);
-    assert_eq!(verdict(&replayed), ("replayed", Some("lost_response")));
-    assert_eq!(replayed.token(), tokens[2]);
+    let retried = present(&mut client, &tokens[1]);
+    assert_eq!(verdict(&retried), ("retried", Some("lost_response")));
+    assert_eq!(retried.token(), tokens[2]);
     pass_time(&mut client, session, "2 h");
     set(&mut client, "lost_response_interval = -1");
     assert_eq!(
         verdict(&present(&mut client, &tokens[1])),
-        ("replayed", Some("lost_response"))
+        ("retried", Some("lost_response"))
     );
     // within the shorter interval both reasons hold, and the former is told
     set(&mut client, "reuse_interval = '2 d'");
     assert_eq!(
         verdict(&present(&mut client, &tokens[1])),
-        ("replayed", Some("concurrent"))
+        ("retried", Some("concurrent"))
     );
     set(&mut client, "reuse_interval = '10 s'");
 

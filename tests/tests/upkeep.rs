@@ -81,7 +81,7 @@ fn answers_are_counted_by_status_until_they_are_reset() {
         rotate(&mut client, token.token()).expect("a verdict");
     }
     rotate(&mut client, "nonsense").expect("a verdict");
-    let expected = ["issued 1", "rotated 1", "replayed 3", "malformed 1"];
+    let expected = ["issued 1", "rotated 1", "retried 3", "malformed 1"];
     assert_eq!(
         answers(&mut database.connect()),
         expected,

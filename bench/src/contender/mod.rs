@@ -64,7 +64,7 @@ impl Contender {
     pub fn schema(self) -> &'static str {
         match self {
             Self::Floor => "CREATE EXTENSION refresh_tokens",
-            // The replay key is replaced at each rotation, as when clients refresh once an hour.
+            // The derivation key is replaced at each rotation, as when clients refresh once an hour.
             Self::Extension | Self::Statements => {
                 "CREATE EXTENSION refresh_tokens;
                  DO $$ BEGIN EXECUTE format(

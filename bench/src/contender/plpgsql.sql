@@ -19,7 +19,7 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    -- As the extension's database is set, so that both replace the replay key at each rotation.
+    -- As the extension's database is set, so that both replace the derivation key at each rotation.
     reuse_interval CONSTANT interval := '0 s';
     idle_timeout CONSTANT interval := '15 d';
     session_lifetime CONSTANT interval := '30 d';
@@ -95,7 +95,7 @@ BEGIN
                 RETURN answer;
             END IF;
         END LOOP;
-        answer.status := 'replayed';
+        answer.status := 'retried';
         answer.reason := 'concurrent';
         answer.refresh_token := child;
         answer.token_id := live.id;

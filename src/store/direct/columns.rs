@@ -99,7 +99,7 @@ pub(super) mod session {
     pub(in super::super) const USER_AGENT: ColumnNumber = 9;
     pub(in super::super) const IP: ColumnNumber = 10;
     pub(in super::super) const CLIENT_ID: ColumnNumber = 12;
-    pub(in super::super) const REPLAY_KEY: ColumnNumber = 14;
+    pub(in super::super) const DERIVATION_KEY: ColumnNumber = 14;
     pub(in super::super) const COUNTER: ColumnNumber = 15;
 
     pub(in super::super) const COLUMNS: [Column; 15] = [
@@ -126,7 +126,7 @@ pub(super) mod session {
         REFRESHED_AT,
         USER_AGENT,
         IP,
-        REPLAY_KEY,
+        DERIVATION_KEY,
         COUNTER,
     ];
 }

@@ -17,10 +17,10 @@ mod row;
 mod table;
 
 use super::Caller;
+use crate::derivation::DerivationKey;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::grant::TokenRow;
-use crate::replay::ReplayKey;
 use crate::session::Session;
 use crate::time::Timestamp;
 use columns::{session, token};
@@ -162,10 +162,10 @@ impl Direct {
         })
     }
 
-    /// The session's replay key, if it has one.
-    pub(super) fn key(&self) -> Option<ReplayKey> {
-        let key = self.session.row.text(session::REPLAY_KEY);
-        ReplayKey::from_column(&Zeroizing::new(key?))
+    /// The session's derivation key, if it has one.
+    pub(super) fn key(&self) -> Option<DerivationKey> {
+        let key = self.session.row.text(session::DERIVATION_KEY);
+        DerivationKey::from_column(&Zeroizing::new(key?))
     }
 
     /// Swaps the token for its child, records the use, and gives the child's id. None: the token is not
@@ -174,7 +174,7 @@ impl Direct {
         &self,
         child: &Digest,
         now: Timestamp,
-        key: &ReplayKey,
+        key: &DerivationKey,
         caller: &Caller<'_>,
     ) -> Result<Option<i64>, Error> {
         self.token.table.check_replica_identity();
@@ -201,7 +201,7 @@ impl Direct {
     }
 
     /// Records the rotation in the session.
-    fn touch(&self, now: Timestamp, key: &ReplayKey, caller: &Caller<'_>) -> Result<(), Error> {
+    fn touch(&self, now: Timestamp, key: &DerivationKey, caller: &Caller<'_>) -> Result<(), Error> {
         let mut row = self.session.row.clone();
         row.set(session::UPDATED_AT, now.0);
         row.set(session::REFRESHED_AT, now.0);
@@ -211,7 +211,7 @@ impl Direct {
         if let Some(ip) = &caller.ip {
             row.set(session::IP, ip.clone());
         }
-        row.set(session::REPLAY_KEY, key.to_column().as_str());
+        row.set(session::DERIVATION_KEY, key.to_column().as_str());
         let rotations = row.bigint(session::COUNTER).unwrap_or(0);
         row.set(session::COUNTER, rotations.min(i64::MAX - 1) + 1);
         // It is locked: nobody can have changed it.

@@ -206,8 +206,8 @@ fn rule(family: &Family<'_>, seen: &Seen<'_>, allowed: &[Allowed<'_>]) -> Rule {
         Rule::NoEscape
     } else if !presents {
         Rule::Allowed
-    } else if only(&["rotated", "unchanged", "replayed"]) {
-        if some(&["replayed"]) {
+    } else if only(&["rotated", "unchanged", "retried"]) {
+        if some(&["retried"]) {
             Rule::SameChild
         } else {
             Rule::Served

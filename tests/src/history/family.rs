@@ -476,7 +476,7 @@ impl<'w> Family<'w> {
         })
     }
 
-    /// Whether the rotation to `child` kept the replay key that `parent` was derived with.
+    /// Whether the rotation to `child` kept the derivation key that `parent` was derived with.
     fn kept_key(&self, parent: &Birth<'_>, child: &Birth<'_>) -> Sure {
         let interval = child.by.settings.reuse_interval;
         if !child.rotated || interval == 0 {

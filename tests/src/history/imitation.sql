@@ -42,7 +42,7 @@ BEGIN
                 false, answer.issued_at, answer.issued_at)
         RETURNING id INTO answer.token_id;
     ELSE
-        answer.status := 'replayed';
+        answer.status := 'retried';
         WHILE imitation.digest(candidate) <> live.token LOOP
             candidate := imitation.child(candidate);
         END LOOP;

@@ -49,7 +49,7 @@ impl Allowed<'_> {
 impl fmt::Display for Allowed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status("replayed", _) => f.write_str("replayed with the live token"),
+            Self::Status("retried", _) => f.write_str("retried with the live token"),
             Self::Status(status, _) => f.write_str(status),
             Self::Count(count) => write!(f, "{count}"),
             Self::Live(live) => write!(f, "{live}"),
@@ -58,7 +58,7 @@ impl fmt::Display for Allowed<'_> {
     }
 }
 
-const USABLE: [&str; 4] = ["issued", "rotated", "replayed", "unchanged"];
+const USABLE: [&str; 4] = ["issued", "rotated", "retried", "unchanged"];
 
 /// What a call that presents something that nobody was given may be answered.
 pub(super) fn allowed_stray(seen: &Seen<'_>) -> Vec<Allowed<'static>> {
@@ -171,7 +171,7 @@ impl<'w> Family<'w> {
         if replaced != Sure::No {
             let honest = self.is_honest(token, seen);
             if honest != Sure::No {
-                allowed.extend(unless(expired, self.allowed_replays(token, seen)));
+                allowed.extend(unless(expired, self.allowed_retries(token, seen)));
             }
             if honest != Sure::Yes {
                 allowed.push(status("reuse_detected"));
@@ -181,11 +181,11 @@ impl<'w> Family<'w> {
     }
 
     /// The live token again, or `revoked` where the live token can't be derived.
-    fn allowed_replays(&self, token: &str, seen: &Seen<'_>) -> Vec<Allowed<'w>> {
+    fn allowed_retries(&self, token: &str, seen: &Seen<'_>) -> Vec<Allowed<'w>> {
         let mut allowed = Vec::new();
         for (live, derivable) in self.live_below(token, seen) {
             if derivable != Sure::No {
-                allowed.push(Allowed::Status("replayed", Some(live)));
+                allowed.push(Allowed::Status("retried", Some(live)));
             }
             if derivable != Sure::Yes {
                 allowed.push(status("revoked"));

@@ -173,8 +173,8 @@ impl Story {
 #[test]
 fn a_right_history_passes() {
     let story = Story::rotated(4)
-        .with(rotate(3), grant("replayed", Some(4)))
-        .with(rotate(1), grant("replayed", Some(4)))
+        .with(rotate(3), grant("retried", Some(4)))
+        .with(rotate(1), grant("retried", Some(4)))
         .with(Action::Explain { token: token(4) }, grant("rotated", None))
         .with(Action::IsLive { session: SESSION }, Answer::Live(true))
         .revoked()
@@ -329,7 +329,7 @@ fn a_rotation_that_overlaps_with_a_revocation_may_come_first_or_second() {
 #[test]
 fn a_retry_that_brings_a_revoked_family_back_is_found() {
     let retry = |answer| Story::rotated(3).revoked().with(rotate(2), answer);
-    retry(grant("replayed", Some(3))).breaks(Rule::NoEscape);
+    retry(grant("retried", Some(3))).breaks(Rule::NoEscape);
     retry(grant("revoked", None)).passes();
 }
 
@@ -362,9 +362,9 @@ fn a_token_issued_into_a_revoked_session_is_found() {
 #[test]
 fn a_retry_that_gets_another_token_than_the_live_one_is_found() {
     let retry = |answer| Story::rotated(4).with(rotate(2), answer);
-    retry(grant("replayed", Some(4))).passes();
-    retry(grant("replayed", Some(3))).breaks(Rule::SameChild);
-    retry(grant("replayed", None)).breaks(Rule::SameChild);
+    retry(grant("retried", Some(4))).passes();
+    retry(grant("retried", Some(3))).breaks(Rule::SameChild);
+    retry(grant("retried", None)).breaks(Rule::SameChild);
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn a_retry_after_a_lost_answer_is_served_one_way_or_the_other() {
         story
     };
     lost(grant("rotated", Some(2))).passes();
-    lost(grant("replayed", Some(2))).passes();
+    lost(grant("retried", Some(2))).passes();
     lost(grant("revoked", None)).breaks(Rule::SameChild);
 }
 
@@ -402,9 +402,9 @@ fn of_two_lost_answers_either_may_have_been_the_one_that_detected_a_reuse() {
 }
 
 #[test]
-fn a_replay_that_no_window_covers_is_found() {
+fn a_retry_that_no_window_covers_is_found() {
     let thief = |answer| Story::rotated(3).aged().with(rotate(1), answer);
-    thief(grant("replayed", Some(3))).breaks(Rule::Theft);
+    thief(grant("retried", Some(3))).breaks(Rule::Theft);
     thief(grant("revoked", None)).breaks(Rule::Theft);
     let mut detected = thief(grant("reuse_detected", None));
     detected.ended();
@@ -418,8 +418,8 @@ fn only_the_parent_of_the_live_token_has_a_lost_response() {
         story.last().settings.lost_response_interval = -1;
         story
     };
-    retry(2, grant("replayed", Some(3))).passes();
-    retry(1, grant("replayed", Some(3))).breaks(Rule::Theft);
+    retry(2, grant("retried", Some(3))).passes();
+    retry(1, grant("retried", Some(3))).breaks(Rule::Theft);
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn only_what_kept_the_key_can_be_derived() {
         story
     };
     retry(grant("revoked", None)).passes();
-    retry(grant("replayed", Some(3))).breaks(Rule::Allowed);
+    retry(grant("retried", Some(3))).breaks(Rule::Allowed);
 }
 
 #[test]
@@ -566,7 +566,7 @@ fn a_transaction_sees_what_it_did_itself() {
 #[test]
 fn the_report_has_the_seed_and_the_familys_calls_up_to_the_wrong_one() {
     let mut story = Story::rotated(3)
-        .with(rotate(2), grant("replayed", Some(2)))
+        .with(rotate(2), grant("retried", Some(2)))
         .with(rotate(3), grant("rotated", Some(4)));
     story.row(4, Some(3));
     let findings = check(&story.history, &story.tables);
@@ -579,7 +579,7 @@ fn the_report_has_the_seed_and_the_familys_calls_up_to_the_wrong_one() {
     assert!(text.contains("seed    42"), "{text}");
     assert!(text.contains("rotate #1 as None -> rotated #2"), "{text}");
     assert!(
-        lines[lines.len() - 1].ends_with("rotate #2 as None -> replayed #2"),
+        lines[lines.len() - 1].ends_with("rotate #2 as None -> retried #2"),
         "{text}"
     );
     assert!(!text.contains("pgrt_"), "{text}");

@@ -1,4 +1,4 @@
-//! The replay key: how a retry gets the same child again although only digests are stored.
+//! The derivation key: how a retry gets the same child again although only digests are stored.
 
 use crate::digest::Digest;
 use crate::policy::Policy;
@@ -25,9 +25,9 @@ const MAX_GENERATIONS: i64 = 4096;
 
 /// The key that the children of a session are derived with: 32 random bytes, wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ReplayKey(Zeroizing<[u8; KEY_LEN]>);
+pub struct DerivationKey(Zeroizing<[u8; KEY_LEN]>);
 
-impl ReplayKey {
+impl DerivationKey {
     /// A fresh key.
     ///
     /// # Errors
@@ -68,13 +68,13 @@ impl ReplayKey {
 }
 
 /// Shows that there is a key, and nothing of it.
-impl fmt::Debug for ReplayKey {
+impl fmt::Debug for DerivationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReplayKey(..)")
+        f.write_str("DerivationKey(..)")
     }
 }
 
-/// Whether a rotation at `now` keeps the session's replay key.
+/// Whether a rotation at `now` keeps the session's derivation key.
 ///
 /// It does while an honest retry of an older parent may still need it: as long as the last refresh
 /// is inside `reuse_interval`, its end included, as it is for the retry.
@@ -96,7 +96,12 @@ pub struct Descent {
 ///
 /// `rotations` is how often the session was rotated: no way can be longer. None: the live token
 /// does not descend from `presented` under this key, so it was issued and not rotated to.
-pub fn descend(presented: &Token, key: &ReplayKey, live: &str, rotations: i64) -> Option<Descent> {
+pub fn descend(
+    presented: &Token,
+    key: &DerivationKey,
+    live: &str,
+    rotations: i64,
+) -> Option<Descent> {
     let mut digests = Vec::with_capacity(1);
     let mut token = presented.clone();
     for _ in 0..rotations.min(MAX_GENERATIONS) {
@@ -122,9 +127,9 @@ mod tests {
 
     #[test]
     fn a_key_survives_its_column() {
-        let key = ReplayKey::generate().unwrap();
+        let key = DerivationKey::generate().unwrap();
         assert_eq!(key.to_column().len(), COLUMN_LEN);
-        assert_eq!(ReplayKey::from_column(&key.to_column()), Some(key));
+        assert_eq!(DerivationKey::from_column(&key.to_column()), Some(key));
     }
 
     #[test]
@@ -136,21 +141,21 @@ mod tests {
             &"é".repeat(22),
             &"=".repeat(43),
         ] {
-            assert_eq!(ReplayKey::from_column(text), None);
+            assert_eq!(DerivationKey::from_column(text), None);
         }
     }
 
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(
-            format!("{:?}", ReplayKey::generate().unwrap()),
-            "ReplayKey(..)"
+            format!("{:?}", DerivationKey::generate().unwrap()),
+            "DerivationKey(..)"
         );
     }
 
     #[test]
     fn descends_generation_by_generation() {
-        let key = ReplayKey::generate().unwrap();
+        let key = DerivationKey::generate().unwrap();
         let child = first().child(&key);
         let grandchild = child.child(&key);
         let live = grandchild.digest();
@@ -161,8 +166,8 @@ mod tests {
 
     #[test]
     fn finds_no_stranger() {
-        let key = ReplayKey::generate().unwrap();
-        let other = ReplayKey::generate().unwrap();
+        let key = DerivationKey::generate().unwrap();
+        let other = DerivationKey::generate().unwrap();
         let live = first().child(&key).digest();
         assert!(descend(&first(), &other, live.as_str(), 3).is_none());
         assert!(descend(&first(), &key, first().digest().as_str(), 3).is_none());
@@ -172,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_way_too_long_is_given_up() {
-        let key = ReplayKey::generate().unwrap();
+        let key = DerivationKey::generate().unwrap();
         assert!(descend(&first(), &key, "nobody", i64::MAX).is_none());
     }
 }
