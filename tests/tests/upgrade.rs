@@ -275,10 +275,12 @@ fn what_was_granted_before_an_upgrade_still_is() {
         );
         // What is new takes one more call.
         let revoke = "SELECT auth.revoke(token => $1)";
-        assert_eq!(
-            error_code(client.query_one(revoke, &[&token.token()])),
-            "42501"
-        );
+        if version < "0.3.0" {
+            assert_eq!(
+                error_code(client.query_one(revoke, &[&token.token()])),
+                "42501"
+            );
+        }
         owner
             .execute(
                 "SELECT auth.grant_refresh_token_role($1::text::name, 'server')",
