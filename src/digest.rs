@@ -21,6 +21,11 @@ impl Digest {
         Self(out)
     }
 
+    /// The digest in a column; none if it has another length than one.
+    pub fn from_column(text: &str) -> Option<Self> {
+        text.as_bytes().try_into().ok().map(Self)
+    }
+
     /// The digest as the tables' columns `token` and `parent` hold it.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("base64url is ASCII")
@@ -45,6 +50,13 @@ mod tests {
             Digest::of("abc").as_str(),
             "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"
         );
+    }
+
+    #[test]
+    fn survives_its_column() {
+        let digest = Digest::of("abc");
+        assert!(Digest::from_column(digest.as_str()) == Some(digest));
+        assert!(Digest::from_column("abc").is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::signing::{MIN_SECRET_LEN, UnusableKey};
 use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgSqlErrorCode, pg_sys, spi};
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys, spi};
 use rand::rngs::SysError;
 use std::ffi::{CString, c_char, c_int};
 use thiserror::Error;
@@ -143,6 +143,7 @@ unsafe extern "C-unwind" {
     fn errstart(level: c_int, domain: *const c_char) -> bool;
     fn errcode(code: c_int) -> c_int;
     fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errhint(format: *const c_char, ...) -> c_int;
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }
 
@@ -155,18 +156,42 @@ pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
         "refresh token reuse detected: {}, session {session}, token id {token_id}",
         reuse.label()
     );
-    let message = CString::new(message).expect("labels and ids have no NUL");
-    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION as c_int;
-    // SAFETY: the calls that ereport() makes, in its order, on the backend's one thread; strings end in
-    // NUL, the message is copied, and what errfinish keeps is static. Below ERROR it returns.
+    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+    log(PgLogLevel::LOG_SERVER_ONLY, code, &message, None);
+}
+
+/// Warns that a reuse was detected, and its revocation is undone if the transaction is rolled back.
+pub fn warn_undurable() {
+    log(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+        "the reuse of a refresh token may be undone with its transaction: there is no background worker for it",
+        Some(
+            "Raise max_worker_processes if this comes often, and commit the transaction whatever the status is.",
+        ),
+    );
+}
+
+/// Reports `message` below ERROR, without the statement and its context, in which a token may stand that is no bind parameter.
+fn log(level: PgLogLevel, code: PgSqlErrorCode, message: &str, hint: Option<&str>) {
+    let text = |text: &str| CString::new(text).expect("labels and ids have no NUL");
+    let (message, hint) = (text(message), hint.map(text));
+    // SAFETY: the calls that ereport() makes, in its order, on the backend's one thread; strings end in NUL, and what
+    // errfinish keeps is copied or static. It may take an interrupt, which leaves by a jump: the guard makes a panic of
+    // it, so that what is on the way is dropped.
     unsafe {
-        if errstart(pg_sys::LOG_SERVER_ONLY as c_int, c"refresh_tokens".as_ptr()) {
-            errcode(code);
-            errmsg_internal(c"%s".as_ptr(), message.as_ptr());
-            pg_sys::errhidestmt(true);
-            pg_sys::errhidecontext(true);
-            errfinish(c"error.rs".as_ptr(), 0, c"log_reuse".as_ptr());
-        }
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if errstart(level as c_int, c"refresh_tokens".as_ptr()) {
+                errcode(code as c_int);
+                errmsg_internal(c"%s".as_ptr(), message.as_ptr());
+                if let Some(hint) = &hint {
+                    errhint(c"%s".as_ptr(), hint.as_ptr());
+                }
+                pg_sys::errhidestmt(true);
+                pg_sys::errhidecontext(true);
+                errfinish(c"error.rs".as_ptr(), 0, c"log".as_ptr());
+            }
+        });
     }
 }
 

@@ -29,12 +29,12 @@ mod verdict;
 
 // ---- PostgreSQL: settings, tables, errors, functions --------------------------------------------
 mod api;
+mod background;
 mod counters;
 mod error;
 mod gateway;
 mod settings;
 mod store;
-mod worker;
 
 use pgrx::prelude::*;
 
@@ -93,7 +93,7 @@ pub extern "C-unwind" fn _PG_init() {
     // SAFETY: a plain variable of the process.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         counters::register();
-        worker::register();
+        background::purge::register();
     }
 }
 

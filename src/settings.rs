@@ -44,6 +44,10 @@ static PURGE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PURGE_DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static EVENTS: GucSetting<EventsSetting> =
     GucSetting::<EventsSetting>::new(EventsSetting::Security);
+static DURABLE_REUSE: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Which of the two is declared depends on the server: see [`notify_setting`].
+static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
+static NOTIFY_IF_ASKED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CLAIMS_SETTING: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"request.jwt.claims"));
 
@@ -147,6 +151,22 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"refresh_tokens.notify",
+        c"Sends events of the security set with NOTIFY.",
+        c"A transaction that has sent something can't be prepared: off by default where max_prepared_transactions is above 0.",
+        notify_setting(),
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"refresh_tokens.durable_reuse",
+        c"Ends a family whose token was reused also where the transaction that detected it is rolled back.",
+        c"It takes a background worker for some milliseconds.",
+        &DURABLE_REUSE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     string(
         c"refresh_tokens.claims_setting",
         c"The setting in which a gateway hands on the claims of a verified access token, as JSON.",
@@ -228,6 +248,27 @@ pub fn purge_databases() -> Vec<String> {
 /// The setting in which a gateway hands on the claims of a verified access token.
 pub fn claims_setting() -> Option<CString> {
     CLAIMS_SETTING.get()
+}
+
+/// Whether events of the security set are sent.
+pub fn notify() -> bool {
+    notify_setting().get()
+}
+
+/// `refresh_tokens.notify`. Where transactions may be prepared, each verdict and logout can be one's, by default.
+fn notify_setting() -> &'static GucSetting<bool> {
+    // SAFETY: the name ends in NUL, and the setting is the server's own. Its value is read at once; it is set when the
+    // server starts, and never after.
+    let prepared = unsafe {
+        let value = pg_sys::GetConfigOption(c"max_prepared_transactions".as_ptr(), false, false);
+        CStr::from_ptr(value) != c"0"
+    };
+    if prepared { &NOTIFY_IF_ASKED } else { &NOTIFY }
+}
+
+/// Whether a reuse ends its family whatever becomes of the transaction.
+pub fn durable_reuse() -> bool {
+    DURABLE_REUSE.get()
 }
 
 /// Which events are recorded.

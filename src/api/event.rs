@@ -6,16 +6,21 @@ use crate::settings;
 use crate::store::{Caller, Store};
 use crate::time::Timestamp;
 
-/// Records that `event` happened to `tokens` at the time `at`, if such events are recorded.
+/// Records that `event` happened to `tokens` at the time `at`, if such events are recorded. Gives how many were.
 pub(super) fn record(
     store: &Store<'_>,
     event: Event,
     tokens: &[i64],
     at: Timestamp,
     caller: &Caller<'_>,
-) -> Result<(), Error> {
-    if settings::recorded().includes(event) {
-        store.record(event, tokens, at, caller)?;
+) -> Result<usize, Error> {
+    if !settings::recorded().includes(event) {
+        return Ok(0);
     }
-    Ok(())
+    store.record(event, tokens, at, caller, notifies(event))
+}
+
+/// Whether `event` is sent when it is recorded.
+pub(super) fn notifies(event: Event) -> bool {
+    event.is_security() && settings::notify()
 }

@@ -1,6 +1,7 @@
 //! A presented token: what the verdict means for the client.
 
-use super::event::record;
+use super::event::{notifies, record};
+use crate::background::durable;
 use crate::counters;
 use crate::derivation::{self, DerivationKey};
 use crate::digest::Digest;
@@ -11,7 +12,8 @@ use crate::introspection;
 use crate::policy::{Policy, ReuseAction};
 use crate::scope;
 use crate::secret::random_uuid;
-use crate::store::{Caller, Claim, Held, Store};
+use crate::settings;
+use crate::store::{Caller, Claim, DetectedReuse, Held, Store};
 use crate::token::Token;
 use crate::verdict::{Retry, Reuse, Verdict, may_be_reuse_after_revocation, verdict};
 use serde_json::Value;
@@ -195,14 +197,15 @@ impl Presentation<'_> {
 
     /// Ends the family of a token that somebody else has a copy of.
     fn end_family(&self, verdict: Verdict, held: &Held) -> Result<Grant, Error> {
-        if self.policy.reuse_action == ReuseAction::RevokeSession {
-            match (&held.chain, held.facts.session.id) {
-                (Some(chain), _) => self.store.revoke_chain(chain, held.now)?,
-                (None, Some(id)) => self.store.end_sessions(&[id], held.now)?,
-                (None, None) => Vec::new(),
-            };
+        if self.ends_families() {
+            self.store.end_family(held, held.now)?;
         }
         self.answer(verdict, held)
+    }
+
+    /// Whether a reuse ends the family.
+    fn ends_families(&self) -> bool {
+        self.policy.reuse_action == ReuseAction::RevokeSession
     }
 
     /// Records what happened, and logs a reuse.
@@ -230,7 +233,28 @@ impl Presentation<'_> {
         if let Event::ReuseDetected(reuse) = event {
             error::log_reuse(reuse, held.facts.session.id, presented);
         }
-        record(self.store, event, &[token], held.now, caller)
+        let recorded = record(self.store, event, &[token], held.now, caller)?;
+        if let Verdict::Reuse(reuse) = verdict {
+            self.outlive(reuse, held, caller, recorded > 0);
+        }
+        Ok(())
+    }
+
+    /// Lets what the reuse did, if it did anything, outlive the transaction.
+    fn outlive(&self, kind: Reuse, held: &Held, caller: &Caller<'_>, is_recorded: bool) {
+        if !settings::durable_reuse() || !(self.ends_families() || is_recorded) {
+            return;
+        }
+        durable::outlive(&DetectedReuse {
+            kind,
+            token_id: held.row.id,
+            at: held.now,
+            ends_family: self.ends_families(),
+            is_recorded,
+            notifies: notifies(Event::ReuseDetected(kind)),
+            user_agent: caller.user_agent.map(Into::into),
+            ip: caller.ip.clone(),
+        });
     }
 
     fn is_reuse_after_revocation(&self, held: &Held) -> Result<bool, Error> {

@@ -25,7 +25,8 @@ plan!(
 );
 
 impl Store<'_> {
-    /// Records that `event` happened to `tokens` at the time `at`.
+    /// Records that `event` happened to `tokens` at the time `at`, and sends it if it `notifies`. Gives how many
+    /// were recorded.
     ///
     /// The same event of the same token is recorded once a minute at the most: who presents a token
     /// again and again fills no table.
@@ -35,9 +36,10 @@ impl Store<'_> {
         tokens: &[i64],
         at: Timestamp,
         caller: &Caller<'_>,
-    ) -> Result<(), Error> {
+        notifies: bool,
+    ) -> Result<usize, Error> {
         if tokens.is_empty() || !has_events() {
-            return Ok(());
+            return Ok(0);
         }
         let arguments = [
             event.label().into(),
@@ -46,9 +48,9 @@ impl Store<'_> {
             event.reason().into(),
             caller.user_agent.into(),
             caller.ip.clone().into(),
-            event.is_security().into(),
+            notifies.into(),
         ];
-        RECORD.run(self.client, &arguments).map(drop)
+        Ok(RECORD.run(self.client, &arguments)?.len())
     }
 }
 

@@ -1,7 +1,9 @@
 //! Functions of the application that a setting names.
 //!
-//! A hook runs with the rights of its owner, never with those of this extension's owner: whoever may
-//! replace the function could otherwise do anything. Which function it is, is looked up at each call.
+//! A hook runs as its owner, never as this extension's owner: whoever may replace the function could otherwise do anything.
+//! And it runs restricted, as PostgreSQL runs a role's code for a superuser (an index's functions, say): it can become nobody
+//! else, leave nothing to be done at the commit, when the caller is the current user, and change no setting of the caller's.
+//! Which function it is, is looked up at each call.
 
 use super::Store;
 use super::plan::plan;
@@ -10,6 +12,7 @@ use crate::error::Error;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::pg_sys::BuiltinOid;
+use std::thread::panicking;
 
 plan!(
     FIND_HOOK,
@@ -105,24 +108,28 @@ impl Hook {
     }
 }
 
-/// As long as it lives, the current user is another one, who can't become a third.
+/// As long as it lives, the current user is another one, restricted as above (vacuum_rel in PostgreSQL).
 struct ActingAs {
     user: pg_sys::Oid,
     context: i32,
+    settings: i32,
 }
 
 impl ActingAs {
     fn switch(user: pg_sys::Oid) -> Self {
+        let restricted =
+            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
         let mut before = Self {
             user: pg_sys::InvalidOid,
             context: 0,
+            settings: 0,
         };
-        // SAFETY: both are saved, and put back by `drop` or, where an ERROR ends the transaction or
+        // SAFETY: all three are saved, and put back by `drop` or, where an ERROR ends the transaction or
         // a subtransaction, by PostgreSQL.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
-            let context = before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-            pg_sys::SetUserIdAndSecContext(user, context);
+            pg_sys::SetUserIdAndSecContext(user, before.context | restricted as i32);
+            before.settings = pg_sys::NewGUCNestLevel();
         }
         before
     }
@@ -130,7 +137,13 @@ impl ActingAs {
 
 impl Drop for ActingAs {
     fn drop(&mut self) {
+        if panicking() {
+            return;
+        }
         // SAFETY: puts back what was there.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+        unsafe {
+            pg_sys::AtEOXact_GUC(false, self.settings);
+            pg_sys::SetUserIdAndSecContext(self.user, self.context);
+        }
     }
 }

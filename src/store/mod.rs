@@ -15,6 +15,7 @@ mod latest;
 mod plan;
 mod present;
 mod purge;
+mod reuse;
 mod row;
 mod sessions;
 mod stats;
@@ -27,6 +28,7 @@ use pgrx::{Spi, pg_sys};
 pub use chain::Chain;
 pub use issue::NewSession;
 pub use present::{Caller, Claim, Held};
+pub use reuse::DetectedReuse;
 pub use sessions::Device;
 
 /// One connection to SPI, for the length of one call.

@@ -44,6 +44,8 @@ plan!(
     [TIMESTAMPTZOID, INT8OID]
 );
 
+plan!(OWNER, fresh, "owner.sql", []);
+
 /// How many rows one statement deletes at the most, before the backend rests.
 const MAX_ROUND: i64 = 100;
 
@@ -73,6 +75,15 @@ struct Batch<'a> {
 }
 
 impl Store<'_> {
+    /// The owner of the function that purges; none in a database where it is not there, as in version 0.1.0.
+    pub fn owner(&self) -> Result<Option<pg_sys::Oid>, Error> {
+        let row = OWNER.run(self.client, &[])?;
+        if row.is_empty() {
+            return Ok(None);
+        }
+        required(&row.first(), 1).map(Some)
+    }
+
     /// Deletes up to `rows` rows that lie before `horizon`, and counts them. Fewer: there are no more.
     pub fn purge(&self, horizon: &Horizon, rows: i64) -> Result<i64, Error> {
         let mut batch = Batch {

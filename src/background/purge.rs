@@ -5,13 +5,11 @@
 //! `refresh_tokens.purge_databases`. A worker that fails (its database is gone, say) ends with an
 //! error in the server's log, and the launcher goes on with the next.
 
-use crate::{api, settings};
-use pgrx::bgworkers::BgWorkerStartTime;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
+use super::{fail, has_extension, settle, take_signals, transaction, worker};
+use crate::{api, settings, store};
+use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
 use std::time::Duration;
-
-const LIBRARY: &str = "refresh_tokens";
 
 /// How soon a launcher that died is there again.
 const RESTART: Duration = Duration::from_secs(10);
@@ -22,13 +20,9 @@ const BATCH_SIZE: i64 = 10_000;
 
 /// Registers the launcher; called while libraries are preloaded.
 pub fn register() {
-    BackgroundWorkerBuilder::new("refresh_tokens purge launcher")
-        .set_type("refresh_tokens purge launcher")
-        .set_library(LIBRARY)
-        .set_function("refresh_tokens_purge_launcher")
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+    let name = "refresh_tokens purge launcher";
+    worker(name, name, "refresh_tokens_purge_launcher")
         .set_restart_time(Some(RESTART))
-        .enable_spi_access()
         .load();
 }
 
@@ -58,13 +52,10 @@ pub extern "C-unwind" fn refresh_tokens_purge_launcher(_argument: pg_sys::Datum)
 fn purge_database(database: &str) {
     // SAFETY: a plain variable of the process, set before it came here.
     let own_pid = unsafe { pg_sys::MyProcPid };
-    let worker = BackgroundWorkerBuilder::new(&format!("refresh_tokens purge of {database}"))
-        .set_type("refresh_tokens purge")
-        .set_library(LIBRARY)
-        .set_function("refresh_tokens_purge_worker")
+    let name = format!("refresh_tokens purge of {database}");
+    let worker = worker(&name, "refresh_tokens purge", "refresh_tokens_purge_worker")
         .set_extra(database)
         .set_notify_pid(own_pid)
-        .enable_spi_access()
         .load_dynamic();
     match worker {
         // However it ended: the server's log has its error, and the others have their turn.
@@ -79,25 +70,16 @@ fn purge_database(database: &str) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn refresh_tokens_purge_worker(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    take_signals();
     BackgroundWorker::connect_worker_to_spi(Some(BackgroundWorker::get_extra()), None);
-    while !is_to_stop() && BackgroundWorker::transaction(purge_batch) == BATCH_SIZE {}
+    settle();
+    while transaction(owner, || api::purge_batch(BATCH_SIZE)) == Some(BATCH_SIZE) {}
 }
 
-/// One batch; none in a database without the extension.
-fn purge_batch() -> i64 {
-    // SAFETY: the name ends in NUL and is only read.
-    let extension = unsafe { pg_sys::get_extension_oid(c"refresh_tokens".as_ptr(), true) };
-    if extension == pg_sys::InvalidOid {
-        return 0;
-    }
-    match api::purge_batch(BATCH_SIZE) {
-        Ok(gone) => gone,
-        Err(error) => {
-            pg_sys::panic::ErrorReport::from(error).report(PgLogLevel::ERROR);
-            unreachable!("an ERROR does not come back")
-        }
-    }
+/// Whose functions these are; none in a database without the extension.
+fn owner() -> Option<pg_sys::Oid> {
+    let owner = has_extension().then(|| store::read(|store| store.owner()));
+    owner?.unwrap_or_else(|error| fail(error))
 }
 
 /// Whether the process was told to stop.

@@ -1,0 +1,117 @@
+//! Processes of the server's own that act for the extension: [`purge`], and [`durable`] verdicts.
+//!
+//! They act as the owner of the functions, restricted as PostgreSQL restricts maintenance by a superuser (VACUUM,
+//! REINDEX): what somebody has defined on the tables gains nothing by a process that began as the bootstrap superuser.
+
+pub mod durable;
+pub mod purge;
+
+use crate::error::Error;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::ffi::{CStr, c_int};
+
+const LIBRARY: &str = "refresh_tokens";
+
+/// What is set in a process of ours whatever the database or the bootstrap superuser has set.
+const SETTINGS: [(&CStr, &CStr); 6] = [
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_read_only", c"off"),
+    (c"lock_timeout", c"0"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    (c"session_replication_role", c"origin"),
+];
+
+/// A process of ours, which runs `function` of this library.
+fn worker(name: &str, kind: &str, function: &str) -> BackgroundWorkerBuilder {
+    BackgroundWorkerBuilder::new(name)
+        .set_type(kind)
+        .set_library(LIBRARY)
+        .set_function(function)
+        .enable_spi_access()
+}
+
+// pgrx's own is wrapped in a guard, and so no signal handler.
+unsafe extern "C-unwind" {
+    fn die(signal: c_int);
+}
+
+/// Lets the process end when it is told to, also while it waits for a lock; and takes signals from now on.
+fn take_signals() {
+    let (signal, handler) = (pg_sys::SIGTERM as c_int, Some(die as _));
+    // SAFETY: called once, before signals are unblocked. The handler is the one of client backends.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal, handler);
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal, handler);
+    }
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
+}
+
+/// Makes [`SETTINGS`] those of the process, which is connected to a database.
+fn settle() {
+    for (name, value) in SETTINGS {
+        // SAFETY: both end in NUL, and the value is copied.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+    }
+}
+
+/// Runs `wait` and then `act` in one transaction, the latter as the role that `wait` gives; none: `act` has no place here.
+///
+/// An ERROR ends the process, as it ends any worker.
+fn transaction<R>(
+    wait: impl FnOnce() -> Option<pg_sys::Oid>,
+    act: impl FnOnce() -> Result<R, Error>,
+) -> Option<R> {
+    // SAFETY: the calls of a worker's loop, in their order (PostgreSQL's worker_spi). The user is put back after the
+    // commit, so that what is deferred to it runs as the role, too; and before the next transaction, which asks for that.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let done = wait().map(|role| {
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            restrict_to(role);
+            let done = Spi::run("SET CONSTRAINTS ALL IMMEDIATE")
+                .map_err(Into::into)
+                .and_then(|()| act());
+            pg_sys::PopActiveSnapshot();
+            done.unwrap_or_else(|error| fail(error))
+        });
+        pg_sys::CommitTransactionCommand();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        done
+    }
+}
+
+/// Raises `error`, which ends the process.
+fn fail(error: Error) -> ! {
+    ErrorReport::from(error).report(PgLogLevel::ERROR);
+    unreachable!("an ERROR does not come back")
+}
+
+/// Makes `role` the current user, who can become no other, and whose temporary tables and deferred triggers are refused:
+/// as PostgreSQL's own maintenance of a role's tables does (vacuum_rel).
+fn restrict_to(role: pg_sys::Oid) {
+    let context = pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_LOCAL_USERID_CHANGE;
+    // SAFETY: whoever calls puts back what was there.
+    unsafe { pg_sys::SetUserIdAndSecContext(role, context as i32) };
+}
+
+/// Whether this database has the extension.
+fn has_extension() -> bool {
+    // SAFETY: the name ends in NUL and is only read.
+    let id = unsafe { pg_sys::get_extension_oid(c"refresh_tokens".as_ptr(), true) };
+    id != pg_sys::InvalidOid
+}

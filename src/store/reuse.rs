@@ -1,0 +1,83 @@
+//! A reuse that was detected: the family's end, now or by a worker later.
+
+use super::plan::plan;
+use super::present::{Caller, Claim, Held};
+use super::row::column;
+use super::{Store, now};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::event::Event;
+use crate::time::Timestamp;
+use crate::verdict::{Presented, Reuse};
+
+plan!(TOKEN, fresh, "token.sql", [INT8OID]);
+
+/// A reuse as it was detected, with what the settings then asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectedReuse {
+    /// Which token was presented.
+    pub kind: Reuse,
+    /// The row of that token.
+    pub token_id: i64,
+    /// When it was presented.
+    pub at: Timestamp,
+    /// Whether it ends the family.
+    pub ends_family: bool,
+    /// Whether it is recorded as an event.
+    pub is_recorded: bool,
+    /// Whether that event is sent.
+    pub notifies: bool,
+    /// The user agent of whoever presented it.
+    pub user_agent: Option<String>,
+    /// The address of whoever presented it.
+    pub ip: Option<pgrx::Inet>,
+}
+
+impl Store<'_> {
+    /// Revokes the family of `held`, which is locked, and ends its session.
+    pub fn end_family(&self, held: &Held, at: Timestamp) -> Result<(), Error> {
+        match (&held.chain, held.facts.session.id) {
+            (Some(chain), _) => self.revoke_chain(chain, at)?,
+            (None, Some(id)) => self.end_sessions(&[id], at)?,
+            (None, None) => Vec::new(),
+        };
+        Ok(())
+    }
+
+    /// Does what the transaction that detected `reuse` did and undid: ends the family, and records the event. Where it was
+    /// committed both are there, and nothing happens.
+    pub fn end_reused(&self, reuse: &DetectedReuse) -> Result<(), Error> {
+        let row = TOKEN.run(self.client, &[reuse.token_id.into()])?;
+        if row.is_empty() {
+            return Ok(());
+        }
+        let digest = column::<String>(&row.first(), 1)?;
+        let Some(digest) = digest.as_deref().and_then(Digest::from_column) else {
+            return Ok(());
+        };
+        let Claim::Held(held) = self.claim(&digest)? else {
+            return Ok(());
+        };
+        // Otherwise its rotation was undone as well, and whoever has the token is its owner.
+        if matches!(held.facts.presented, Presented::Revoked(_)) {
+            self.end_family_of(reuse, &held)?;
+        }
+        Ok(())
+    }
+
+    fn end_family_of(&self, reuse: &DetectedReuse, held: &Held) -> Result<(), Error> {
+        if reuse.ends_family && held.facts.live.is_some() {
+            self.end_family(held, now())?;
+        }
+        if reuse.is_recorded {
+            let caller = Caller {
+                user_agent: reuse.user_agent.as_deref(),
+                ip: reuse.ip.clone(),
+            };
+            let event = Event::ReuseDetected(reuse.kind);
+            let tokens = [reuse.token_id];
+            self.record(event, &tokens, reuse.at, &caller, reuse.notifies)?;
+        }
+        Ok(())
+    }
+}
