@@ -232,11 +232,9 @@ pub extern "C-unwind" fn refresh_tokens_durable_reuse_worker(_argument: pg_sys::
     };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(errand.database), None);
     settle();
-    let wait = || {
-        errand.ticket.wait();
-        has_extension().then_some(errand.owner)
-    };
-    transaction(wait, || {
-        store::write(|store| store.end_reused(&errand.reuse))
-    });
+    transaction(
+        || errand.ticket.wait(),
+        || has_extension().then_some(errand.owner),
+        || store::write(|store| store.end_reused(&errand.reuse)),
+    );
 }

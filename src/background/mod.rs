@@ -66,33 +66,38 @@ fn settle() {
     }
 }
 
-/// Runs `wait` and then `act` in one transaction, the latter as the role that `wait` gives; none: `act` has no place here.
+/// Runs `wait`, which holds nobody up, and then `act` in one transaction, as the role that `role` gives; none: `act` has no
+/// place here.
 ///
 /// An ERROR ends the process, as it ends any worker.
 fn transaction<R>(
-    wait: impl FnOnce() -> Option<pg_sys::Oid>,
+    wait: impl FnOnce(),
+    role: impl FnOnce() -> Option<pg_sys::Oid>,
     act: impl FnOnce() -> Result<R, Error>,
 ) -> Option<R> {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: the calls of a worker's loop, in their order (PostgreSQL's worker_spi). The user is put back after the
     // commit, so that what is deferred to it runs as the role, too; and before the next transaction, which asks for that.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
-        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let done = wait().map(|role| {
-            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            restrict_to(role);
-            let done = Spi::run("SET CONSTRAINTS ALL IMMEDIATE")
-                .map_err(Into::into)
-                .and_then(|()| act());
-            pg_sys::PopActiveSnapshot();
-            done.unwrap_or_else(|error| fail(error))
-        });
+        wait();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let done = role().map(|role| {
+        restrict_to(role);
+        let immediate = Spi::run("SET CONSTRAINTS ALL IMMEDIATE");
+        let done = immediate.map_err(Error::from).and_then(|()| act());
+        done.unwrap_or_else(|error| fail(error))
+    });
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
         pg_sys::SetUserIdAndSecContext(user, context);
-        done
     }
+    done
 }
 
 /// Raises `error`, which ends the process.

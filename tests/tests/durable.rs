@@ -71,7 +71,12 @@ fn fails(client: &mut Client, around: &str, family: &[Grant; 2]) -> String {
     error_code(client.query_one(&sql, &[&family[0].token()]))
 }
 
-const WAYS: [(&str, Undo); 7] = [
+/// The endpoint, in a statement as PostgREST makes of `POST /rpc/token?select=pgrst_scalar::int`.
+const REQUEST: &str = "
+    WITH pgrst_source AS (SELECT auth.token('refresh_token', $1) AS pgrst_scalar)
+    SELECT pgrst_scalar::int FROM pgrst_source";
+
+const WAYS: [(&str, Undo); 8] = [
     ("a rollback", |client, family| {
         let mut transaction = client.transaction().expect("a transaction");
         present(&mut transaction, family);
@@ -80,6 +85,18 @@ const WAYS: [(&str, Undo); 7] = [
     ("a cast of the answer", |client, family| {
         let code = fails(client, "SELECT a.status::int FROM ({}) AS a", family);
         assert_eq!(code, "22P02");
+    }),
+    ("a cast of the endpoint's answer", |client, family| {
+        let mut request = client.transaction().expect("a transaction");
+        request
+            .batch_execute(
+                r#"SET LOCAL refresh_tokens.trusted_proxies = 1;
+                   SELECT set_config('request.headers',
+                              '{"user-agent": "thief", "x-forwarded-for": "192.0.2.7"}', true)"#,
+            )
+            .expect("settings");
+        let code = error_code(request.query_one(REQUEST, &[&family[0].token()]));
+        assert_eq!(code, "22023");
     }),
     ("a statement that fails later", |client, family| {
         let mut transaction = client.transaction().expect("a transaction");
@@ -143,7 +160,8 @@ fn however_it_is_undone_the_family_ends_with_one_event() {
         .batch_execute(&format!(
             "ALTER DATABASE {name} SET default_transaction_isolation = 'serializable';
              ALTER DATABASE {name} SET lock_timeout = '1 ms';
-             ALTER DATABASE {name} SET search_path = 'nowhere'"
+             ALTER DATABASE {name} SET search_path = 'nowhere';
+             SELECT auth.rotate_signing_key()"
         ))
         .expect("settings");
     for (way, undo) in WAYS {

@@ -547,6 +547,59 @@ fn a_hook_runs_with_the_rights_of_its_owner() {
     assert_eq!(row.expect("a role").get::<_, String>(0), "postgres");
 }
 
+/// What a hook leaves for the commit would be done as the caller, a superuser, say; and what it sets would stay set.
+#[test]
+fn a_hook_leaves_nothing_behind() {
+    let database = database();
+    let mut client = database.connect();
+    let owner = format!("{}_app", database.name);
+    let hook = |body: &str| {
+        format!(
+            "SET ROLE {owner};
+             CREATE OR REPLACE FUNCTION app.claims(claims jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+             BEGIN {body}; RETURN claims; END $$;
+             RESET ROLE"
+        )
+    };
+    execute(
+        &mut client,
+        &format!(
+            "CREATE ROLE {owner}; CREATE SCHEMA app AUTHORIZATION {owner};
+             SET ROLE {owner};
+             CREATE TABLE app.notes (note text);
+             CREATE FUNCTION app.climb() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN ALTER ROLE {owner} SUPERUSER; RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER climb AFTER INSERT ON app.notes DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION app.climb();
+             RESET ROLE;
+             SET refresh_tokens.access_token_hook = 'app.claims'"
+        ),
+    );
+    for body in [
+        "INSERT INTO app.notes VALUES ('climb')",
+        "CREATE TEMPORARY TABLE pg_class ()",
+        "EXECUTE 'DECLARE climb CURSOR WITH HOLD FOR SELECT 1'",
+    ] {
+        execute(&mut client, &hook(body));
+        let refused = client.query_one("SELECT auth.sign_in_response('alice')", &[]);
+        assert_eq!(error_code(refused), "42501", "{body}");
+    }
+    execute(
+        &mut client,
+        &hook("PERFORM set_config('search_path', 'app', false)"),
+    );
+    sign_in(&mut client, "");
+    let row = client.query_one(
+        "SELECT current_setting('search_path') = 'app', rolsuper FROM pg_roles WHERE rolname = $1",
+        &[&owner],
+    );
+    let row = row.expect("a role");
+    assert_eq!(
+        (row.get::<_, bool>(0), row.get::<_, bool>(1)),
+        (false, false)
+    );
+}
+
 #[test]
 fn a_hook_adds_and_replaces_claims_within_limits() {
     let database = database();

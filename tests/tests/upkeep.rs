@@ -199,3 +199,53 @@ fn without_a_preload_there_is_no_worker() {
         .expect("a moment");
     assert_eq!((workers(&cluster), rows(&mut database.connect())), (0, 2));
 }
+
+/// Whoever owns the functions and tables gains nothing by the worker: it acts as that role, who need not log in, and what
+/// the role has defined can become nobody else.
+#[test]
+fn the_worker_acts_as_the_owner_of_the_functions() {
+    let cluster = Arc::new(Cluster::start(&[PRELOAD]));
+    let database = Database::create_in(&cluster);
+    let mut client = database.connect();
+    fill(&mut client, 10);
+    client
+        .batch_execute(
+            "CREATE ROLE owner NOLOGIN;
+             GRANT USAGE ON SCHEMA auth TO owner;
+             ALTER TABLE auth.refresh_tokens OWNER TO owner;
+             ALTER TABLE auth.sessions OWNER TO owner;
+             ALTER TABLE auth.refresh_token_events OWNER TO owner;
+             ALTER FUNCTION auth.purge_refresh_tokens OWNER TO owner;
+             CREATE TABLE seen (who text, may_become text);
+             GRANT INSERT ON seen TO owner;
+             CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 BEGIN
+                     RESET SESSION AUTHORIZATION;
+                     INSERT INTO public.seen VALUES (current_user, 'anybody');
+                 EXCEPTION WHEN OTHERS THEN
+                     INSERT INTO public.seen VALUES (current_user, SQLERRM);
+                 END;
+                 RETURN NULL;
+             END $$;
+             CREATE CONSTRAINT TRIGGER now AFTER DELETE ON auth.sessions
+                 FOR EACH ROW EXECUTE FUNCTION see();
+             CREATE CONSTRAINT TRIGGER later AFTER DELETE ON auth.sessions DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION see()",
+        )
+        .expect("a superuser may");
+    cluster.configure(&[
+        &format!("refresh_tokens.purge_databases = '{}'", database.name),
+        "refresh_tokens.purge_interval = 1",
+    ]);
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .expect("a reload");
+    wait_until("it is purged", || rows(&mut client) == 0);
+    let seen = client
+        .query_one(
+            "SELECT count(*), bool_and(who = 'owner' AND may_become LIKE 'cannot set parameter%') FROM seen",
+            &[],
+        )
+        .expect("a row");
+    assert_eq!((seen.get::<_, i64>(0), seen.get::<_, bool>(1)), (20, true));
+}
