@@ -15,7 +15,7 @@ use crate::secret::random_uuid;
 use crate::settings;
 use crate::store::{Caller, Claim, DetectedReuse, Held, Store};
 use crate::token::Token;
-use crate::verdict::{Retry, Reuse, Verdict, may_be_reuse_after_revocation, verdict};
+use crate::verdict::{Presented, Retry, Reuse, Verdict, may_be_reuse_after_revocation, verdict};
 use serde_json::Value;
 
 /// How often a token that changes hands in the same moment is claimed again.
@@ -245,9 +245,13 @@ impl Presentation<'_> {
         if !settings::durable_reuse() || !(self.ends_families() || is_recorded) {
             return;
         }
+        let Presented::Revoked(revoked_at) = held.facts.presented else {
+            return;
+        };
         durable::outlive(&DetectedReuse {
             kind,
             token_id: held.row.id,
+            revoked_at,
             at: held.now,
             ends_family: self.ends_families(),
             is_recorded,

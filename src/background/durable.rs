@@ -169,12 +169,15 @@ impl Errand {
     fn encode(&self) -> String {
         let reuse = &self.reuse;
         let mut words = format!(
-            "{:x} {:x} {:x} {:x} {:x} {} {}{}{} {} {}",
+            "{:x} {:x} {:x} {:x} {:x} {} {} {}{}{} {} {}",
             self.ticket.0,
             self.database.to_u32(),
             self.owner.to_u32(),
             reuse.token_id,
             reuse.at.0,
+            reuse
+                .revoked_at
+                .map_or("-".into(), |at| format!("{:x}", at.0)),
             reuse.kind.label(),
             u8::from(reuse.ends_family),
             u8::from(reuse.is_recorded),
@@ -187,12 +190,16 @@ impl Errand {
     }
 
     fn decode(words: &str) -> Option<Self> {
-        let mut words = words.splitn(9, ' ');
+        let mut words = words.splitn(10, ' ');
         let ticket = u16::from_str_radix(words.next()?, 16).ok()?;
         let mut oid = || u32::from_str_radix(words.next()?, 16).ok();
         let (database, owner) = (oid()?, oid()?);
-        let mut number = || u64::from_str_radix(words.next()?, 16).ok();
-        let (token_id, at) = (number()?.cast_signed(), number()?.cast_signed());
+        let number = |word: &str| u64::from_str_radix(word, 16).ok().map(u64::cast_signed);
+        let (token_id, at) = (number(words.next()?)?, number(words.next()?)?);
+        let revoked_at = match words.next()? {
+            "-" => None,
+            word => Some(Timestamp(number(word)?)),
+        };
         let label = words.next()?;
         let mut kinds = [Reuse::Stale, Reuse::Parent].into_iter();
         let kind = kinds.find(|kind| kind.label() == label)?;
@@ -208,6 +215,7 @@ impl Errand {
             reuse: DetectedReuse {
                 kind,
                 token_id,
+                revoked_at,
                 at: Timestamp(at),
                 ends_family: ends_family == b'1',
                 is_recorded: is_recorded == b'1',
@@ -237,4 +245,65 @@ pub extern "C-unwind" fn refresh_tokens_durable_reuse_worker(_argument: pg_sys::
         || has_extension().then_some(errand.owner),
         || store::write(|store| store.end_reused(&errand.reuse)),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errand() -> Errand {
+        Errand {
+            ticket: Ticket(1),
+            database: 5.into(),
+            owner: 16_384.into(),
+            reuse: DetectedReuse {
+                kind: Reuse::Parent,
+                token_id: i64::MAX,
+                revoked_at: Some(Timestamp(-1)),
+                at: Timestamp(800_000_000_000_000),
+                ends_family: true,
+                is_recorded: false,
+                notifies: true,
+                ip: Some(pgrx::Inet("192.0.2.7/32".into())),
+                user_agent: Some("a b".into()),
+            },
+        }
+    }
+
+    #[test]
+    fn a_worker_is_told_what_there_is_to_do() {
+        let mut errand = errand();
+        assert_eq!(Errand::decode(&errand.encode()), Some(errand));
+        errand = self::errand();
+        errand.reuse.ip = None;
+        errand.reuse.user_agent = None;
+        errand.reuse.revoked_at = None;
+        assert_eq!(Errand::decode(&errand.encode()), Some(errand));
+    }
+
+    #[test]
+    fn of_a_long_user_agent_it_is_told_the_beginning() {
+        let mut errand = errand();
+        errand.reuse.user_agent = Some("ü".repeat(1024));
+        errand.database = u32::MAX.into();
+        errand.owner = u32::MAX.into();
+        errand.reuse.at = Timestamp(-1);
+        let words = errand.encode();
+        assert!(words.len() <= MAX_LEN && words.len() > MAX_LEN - 2);
+        let told = Errand::decode(&words).unwrap().reuse.user_agent.unwrap();
+        assert!(!told.is_empty() && "ü".repeat(1024).starts_with(&told));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_no_errand() {
+        for words in [
+            "",
+            "1",
+            "1 2 3 4 5 - stale 111 -",
+            "1 2 3 4 5 - x 111 - ",
+            "1 2 3 4 5 - stale 11 - ",
+        ] {
+            assert_eq!(Errand::decode(words), None, "{words}");
+        }
+    }
 }

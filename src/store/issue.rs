@@ -1,7 +1,10 @@
 //! Issuing: a login's session and first token, or a new token in a session; and the sessions' cap.
 
 use super::plan::plan;
-use super::row::{optional_uuid_argument, required, timestamp_argument, uuid, uuid_argument};
+use super::row::{
+    optional_timestamp_argument, optional_uuid_argument, required, timestamp_argument, uuid,
+    uuid_argument,
+};
 use super::sessions::uuids;
 use super::{Store, latest};
 use crate::digest::Digest;
@@ -9,7 +12,6 @@ use crate::error::Error;
 use crate::grant::TokenRow;
 use crate::policy::Policy;
 use crate::time::Timestamp;
-use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::spi::SpiTupleTable;
 use sha2::{Digest as _, Sha256};
@@ -154,7 +156,7 @@ impl Store<'_> {
             new.scopes.into(),
             new.aal.into(),
             new.tag.into(),
-            optional_timestamp(new.not_after),
+            optional_timestamp_argument(new.not_after),
             new.user_agent.into(),
             new.ip.into(),
         ];
@@ -177,7 +179,7 @@ impl Store<'_> {
             new.scopes.into(),
             new.aal.into(),
             new.tag.into(),
-            optional_timestamp(new.not_after),
+            optional_timestamp_argument(new.not_after),
             new.user_agent.into(),
             new.ip.into(),
         ];
@@ -192,11 +194,4 @@ fn issued(table: SpiTupleTable<'_>, at: Timestamp) -> Result<TokenRow, Error> {
         instance_id: uuid(&row, 2)?,
         created_at: Some(at),
     })
-}
-
-fn optional_timestamp<'a>(at: Option<Timestamp>) -> DatumWithOid<'a> {
-    at.map_or_else(
-        || DatumWithOid::null_oid(pg_sys::TIMESTAMPTZOID),
-        timestamp_argument,
-    )
 }

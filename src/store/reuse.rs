@@ -2,7 +2,7 @@
 
 use super::plan::plan;
 use super::present::{Caller, Claim, Held};
-use super::row::column;
+use super::row::{column, optional_timestamp_argument};
 use super::{Store, now};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::time::Timestamp;
 use crate::verdict::{Presented, Reuse};
 
-plan!(TOKEN, fresh, "token.sql", [INT8OID]);
+plan!(TOKEN, fresh, "token.sql", [INT8OID, TIMESTAMPTZOID]);
 
 /// A reuse as it was detected, with what the settings then asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct DetectedReuse {
     pub kind: Reuse,
     /// The row of that token.
     pub token_id: i64,
+    /// When that token was revoked; none: its row doesn't tell.
+    pub revoked_at: Option<Timestamp>,
     /// When it was presented.
     pub at: Timestamp,
     /// Whether it ends the family.
@@ -45,9 +47,11 @@ impl Store<'_> {
     }
 
     /// Does what the transaction that detected `reuse` did and undid: ends the family, and records the event. Where it was
-    /// committed both are there, and nothing happens.
+    /// committed both are there, and nothing happens. Nor does it where that transaction itself had revoked the token: what
+    /// was undone with it was no reuse.
     pub fn end_reused(&self, reuse: &DetectedReuse) -> Result<(), Error> {
-        let row = TOKEN.run(self.client, &[reuse.token_id.into()])?;
+        let revoked_at = optional_timestamp_argument(reuse.revoked_at);
+        let row = TOKEN.run(self.client, &[reuse.token_id.into(), revoked_at])?;
         if row.is_empty() {
             return Ok(());
         }
@@ -55,14 +59,12 @@ impl Store<'_> {
         let Some(digest) = digest.as_deref().and_then(Digest::from_column) else {
             return Ok(());
         };
-        let Claim::Held(held) = self.claim(&digest)? else {
-            return Ok(());
-        };
-        // Otherwise its rotation was undone as well, and whoever has the token is its owner.
-        if matches!(held.facts.presented, Presented::Revoked(_)) {
-            self.end_family_of(reuse, &held)?;
+        match self.claim(&digest)? {
+            Claim::Held(held) if held.facts.presented == Presented::Revoked(reuse.revoked_at) => {
+                self.end_family_of(reuse, &held)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn end_family_of(&self, reuse: &DetectedReuse, held: &Held) -> Result<(), Error> {

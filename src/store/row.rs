@@ -64,3 +64,11 @@ pub(super) fn timestamp_argument<'a>(at: Timestamp) -> DatumWithOid<'a> {
     // SAFETY: a timestamptz is a 64-bit integer passed by value, and its type is the one named.
     unsafe { DatumWithOid::new(at.0, pg_sys::TIMESTAMPTZOID) }
 }
+
+/// `at` as a parameter; NULL if there is none.
+pub(super) fn optional_timestamp_argument<'a>(at: Option<Timestamp>) -> DatumWithOid<'a> {
+    at.map_or_else(
+        || DatumWithOid::null_oid(pg_sys::TIMESTAMPTZOID),
+        timestamp_argument,
+    )
+}

@@ -285,6 +285,26 @@ fn the_reuse_of_a_rotation_that_never_was_is_none() {
     assert_eq!(grant.status, "rotated");
 }
 
+/// Nor is one what was seen of rows that the transaction itself had changed.
+#[test]
+fn the_reuse_of_a_token_that_was_never_so_old_is_none() {
+    let database = Database::create();
+    let client = &mut database.connect();
+    let first = issue(client, "alice");
+    let child = rotate(client, first.token()).expect("a verdict");
+    let mut transaction = client.transaction().expect("a transaction");
+    pass_time(&mut transaction, first.session(), "1 hour");
+    present(&mut transaction, &[first.clone(), child.clone()]);
+    transaction.rollback().expect("a rollback");
+    wait_until("the worker is gone", || workers(client) == 0);
+    assert!(is_live(client, &first));
+    let retry = rotate(client, first.token()).expect("a verdict");
+    assert_eq!(
+        (retry.status.as_str(), retry.token),
+        ("retried", child.token)
+    );
+}
+
 #[test]
 fn what_the_settings_leave_alone_the_worker_leaves_alone() {
     let database = Database::create();

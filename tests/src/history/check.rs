@@ -263,7 +263,7 @@ fn check_end(family: &Family<'_>, tables: &Tables, findings: &mut Findings) {
         .map(|row| row.id)
         .collect();
     let ends: Vec<_> = (family.ends.iter())
-        .filter(|(end, _)| !end.is_void())
+        .filter(|(end, _)| !end.is_void() || end.may_outlive())
         .collect();
     let certain =
         (ends.iter()).find(|(end, sure)| *sure == Sure::Yes && end.outcome == Outcome::Committed);

@@ -252,6 +252,16 @@ impl<'h> Seen<'h> {
         self.undone.is_some() || self.outcome == Outcome::RolledBack
     }
 
+    /// Whether it may have detected a reuse, which ends the family also where the transaction is rolled back: not at once, and
+    /// not where what it saw was rolled back, too.
+    pub(super) fn may_outlive(&self) -> bool {
+        let detected = match &self.answer {
+            Answer::Grant(grant) => grant.status == "reuse_detected",
+            answer => *answer == Answer::Lost,
+        };
+        detected && self.settings.revokes && matches!(self.action, Action::Rotate { .. })
+    }
+
     /// Whether, its answer being lost, it may have been what left `row`.
     fn may_have_left(&self, row: &Row) -> bool {
         match &self.action {
@@ -277,16 +287,21 @@ impl<'h> Seen<'h> {
     }
 
     fn is_before(&self, call: &Seen<'_>, since: Moment) -> Sure {
-        if self.transaction == call.transaction {
-            let undone = self.undone.is_some_and(|at| at < call.begin);
-            return if self.begin < call.begin && !undone {
+        let is_own = self.transaction == call.transaction;
+        let undone = match is_own {
+            true => self.undone.is_some_and(|at| at < call.begin),
+            false => self.is_void(),
+        };
+        if self.begin > call.end || (undone && !self.may_outlive()) {
+            Sure::No
+        } else if undone {
+            Sure::Maybe
+        } else if is_own {
+            if self.begin < call.begin {
                 Sure::Yes
             } else {
                 Sure::No
-            };
-        }
-        if self.is_void() || self.begin > call.end {
-            Sure::No
+            }
         } else if self.outcome == Outcome::Committed && self.settled < since {
             Sure::Yes
         } else {
@@ -356,7 +371,11 @@ impl<'w> Family<'w> {
             (Action::Rotate { .. }, Answer::Grant(grant))
                 if revokes && grant.status == "reuse_detected" =>
             {
-                Sure::Yes
+                if seen.is_void() {
+                    Sure::Maybe
+                } else {
+                    Sure::Yes
+                }
             }
             // One that is known to be committed is known by the row that it left: it rotated.
             (Action::Rotate { .. }, Answer::Lost)
