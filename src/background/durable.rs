@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a worker may take to queue for the ticket.
 const START: Duration = Duration::from_secs(1);
 
+/// How often a worker tries.
+const ATTEMPTS: usize = 5;
+
 /// Sees to it that `reuse` outlives the transaction, or warns in the log that it does not.
 pub fn outlive(reuse: &DetectedReuse) {
     if !start_worker(reuse) {
@@ -240,11 +243,29 @@ pub extern "C-unwind" fn refresh_tokens_durable_reuse_worker(_argument: pg_sys::
     };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(errand.database), None);
     settle();
+    // A statement that locks the tables in another order may get in its way: then this gives way, and tries again.
+    for _ in 1..ATTEMPTS {
+        let done = PgTryBuilder::new(|| act(&errand))
+            .catch_when(PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED, |_| false)
+            .execute();
+        if done {
+            return;
+        }
+        // SAFETY: the transaction that failed is ended, as in a worker's loop after an error.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+        sleep();
+    }
+    act(&errand);
+}
+
+/// Waits for the transaction that detected the reuse, and does again what was undone. True.
+fn act(errand: &Errand) -> bool {
     transaction(
         || errand.ticket.wait(),
         || has_extension().then_some(errand.owner),
         || store::write(|store| store.end_reused(&errand.reuse)),
     );
+    true
 }
 
 #[cfg(test)]

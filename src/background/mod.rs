@@ -15,11 +15,13 @@ use std::ffi::{CStr, c_int};
 const LIBRARY: &str = "refresh_tokens";
 
 /// What is set in a process of ours whatever the database or the bootstrap superuser has set.
-const SETTINGS: [(&CStr, &CStr); 6] = [
+const SETTINGS: [(&CStr, &CStr); 7] = [
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"default_transaction_isolation", c"read committed"),
     (c"default_transaction_read_only", c"off"),
     (c"lock_timeout", c"0"),
+    // So that of two who wait for each other it is the first to notice, and the one to give way.
+    (c"deadlock_timeout", c"50ms"),
     (c"idle_in_transaction_session_timeout", c"0"),
     (c"session_replication_role", c"origin"),
 ];

@@ -4,11 +4,12 @@
 use postgres::{Client, GenericClient};
 use refresh_tokens_tests::format::{digest, unknown_token};
 use refresh_tokens_tests::{
-    Cluster, Database, Grant, Racers, assert_invariants, backend_pid, error_code, issue, pass_time,
-    rotate, wait_until,
+    Cluster, Database, Grant, Racer, Racers, assert_invariants, backend_pid, error_code, issue,
+    pass_time, rotate, wait_until, waits,
 };
 use std::fs;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A token and its child, an hour old: whoever presents the token now is no honest client.
@@ -188,6 +189,40 @@ fn a_commit_leaves_one_event_and_no_worker() {
         .batch_execute("COMMIT PREPARED 'the reuse'")
         .expect("a commit");
     assert_ends(client, "bob", &other, "a prepared commit");
+}
+
+/// Whoever locks the tables in another order than the worker is not the one who fails, and the family ends all the same.
+#[test]
+fn who_alters_the_tables_does_not_lose_to_the_worker() {
+    const WORKER_WAITS: &str = "
+        SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+                        WHERE backend_type = 'refresh_tokens durable reuse' AND NOT granted
+                          AND locktype IN ('transactionid', 'tuple'))";
+    let database = Database::create();
+    let client = &mut database.connect();
+    let family = family(client, "alice");
+    let [mut reusing, mut holding, mut altering] = [(); 3].map(|()| Racer::new(&database));
+    let mut reuse = reusing.client.transaction().expect("a transaction");
+    present(&mut reuse, &family);
+    thread::scope(|scope| {
+        // Somebody waits for the session's row, and so has it before the worker.
+        let sql = "BEGIN; SELECT FROM auth.sessions FOR UPDATE";
+        let held = scope.spawn(|| holding.client.batch_execute(sql));
+        wait_until("it waits for the row", || waits(client, holding.pid));
+        reuse.rollback().expect("a rollback");
+        held.join().expect("the holder").expect("the row");
+    });
+    wait_until("the worker waits for the row", || {
+        client.query_one(WORKER_WAITS, &[]).expect("a row").get(0)
+    });
+    thread::scope(|scope| {
+        let sql = "BEGIN; LOCK auth.refresh_token_events; LOCK auth.refresh_tokens; COMMIT";
+        let altered = scope.spawn(|| altering.client.batch_execute(sql));
+        wait_until("it waits for the worker", || waits(client, altering.pid));
+        holding.client.batch_execute("COMMIT").expect("a commit");
+        altered.join().expect("who alters").expect("no deadlock");
+    });
+    assert_ends(client, "alice", &family, "beside who alters the tables");
 }
 
 /// With an owner who can't log in and is no superuser, whose privileges are all that the worker has.
