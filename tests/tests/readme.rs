@@ -205,7 +205,7 @@ fn every_setting_has_a_row_with_its_default() {
             &[],
         )
         .expect("settings");
-    assert_eq!(settings.len(), 20);
+    assert_eq!(settings.len(), 22);
     let mut in_catalog = BTreeSet::new();
     for setting in &settings {
         let (name, default): (String, String) = (setting.get(0), setting.get(1));
