@@ -25,7 +25,7 @@ plan!(
 );
 
 impl Store<'_> {
-    /// Records that `event` happened to `tokens` at the time `at`.
+    /// Records that `event` happened to `tokens` at the time `at`, and gives whether something was recorded.
     ///
     /// The same event of the same token is recorded once a minute at the most: who presents a token
     /// again and again fills no table.
@@ -35,9 +35,9 @@ impl Store<'_> {
         tokens: &[i64],
         at: Timestamp,
         caller: &Caller<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if tokens.is_empty() || !has_events() {
-            return Ok(());
+            return Ok(!tokens.is_empty());
         }
         let arguments = [
             event.label().into(),
@@ -48,7 +48,7 @@ impl Store<'_> {
             caller.ip.clone().into(),
             event.is_security().into(),
         ];
-        RECORD.run(self.client, &arguments).map(drop)
+        Ok(!RECORD.run(self.client, &arguments)?.is_empty())
     }
 }
 

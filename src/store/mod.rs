@@ -19,7 +19,7 @@ mod row;
 mod sessions;
 mod stats;
 
-use crate::error::Error;
+use crate::error::{Error, without_rows};
 use crate::time::Timestamp;
 use pgrx::spi::SpiClient;
 use pgrx::{Spi, pg_sys};
@@ -36,7 +36,7 @@ pub struct Store<'c> {
 
 /// Runs `f`, which only reads: on a standby and in a read-only transaction too.
 pub fn read<R>(f: impl FnOnce(&Store<'_>) -> Result<R, Error>) -> Result<R, Error> {
-    Spi::connect(|client| f(&Store { client }))
+    without_rows(|| Spi::connect(|client| f(&Store { client })))
 }
 
 /// Runs `f`, which locks and writes.
@@ -48,7 +48,7 @@ pub fn write<R>(f: impl FnOnce(&Store<'_>) -> Result<R, Error>) -> Result<R, Err
     if unsafe { pg_sys::XactReadOnly } {
         return Err(Error::ReadOnly);
     }
-    Spi::connect(|client| f(&Store { client }))
+    without_rows(|| Spi::connect(|client| f(&Store { client })))
 }
 
 /// The time, as `clock_timestamp()` gives it.
