@@ -2,7 +2,7 @@
 -- of sessions that are over all they have, whatever their age; and in sessions that go on those whose child is
 -- revoked too. So a live token and its parent stay, whatever window a setting may open for the parent. Families
 -- without a session end with their last token. Where the row of the session is gone, or a row has neither session nor
--- user, not even the live token can be used: it goes like a revoked one.
+-- user, no token can be used: all go, the live one too.
 --
 -- It waits for nobody. A session that is over is locked first; FOR UPDATE, which whoever takes the session's
 -- lock excludes, and whoever refers to it. Nobody who holds the lock of a session that goes on reads for
@@ -28,15 +28,13 @@ WITH due AS MATERIALIZED (
      WHERE t.updated_at OPERATOR(pg_catalog.>=) $1
        AND t.updated_at OPERATOR(pg_catalog.<) $2
        AND CASE WHEN s.is_over THEN true
+                WHEN s.place IS NULL AND (t.session_id IS NOT NULL OR t.user_id IS NULL) THEN true
                 WHEN t.revoked IS FALSE
-                THEN s.place IS NULL
-                     AND (t.session_id IS NOT NULL
-                          OR t.user_id IS NULL
-                          OR t.created_at OPERATOR(pg_catalog.<) GREATEST($4, $5))
+                THEN t.session_id IS NULL AND t.created_at OPERATOR(pg_catalog.<) GREATEST($4, $5)
                 ELSE COALESCE((SELECT pg_catalog.bool_and(c.revoked IS NOT FALSE)
                                  FROM auth.refresh_tokens AS c
                                 WHERE c.parent OPERATOR(pg_catalog.=) t.token),
-                              s.place IS NULL)
+                              t.session_id IS NULL)
            END
      ORDER BY t.updated_at
      LIMIT $6
