@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::plan::plan;
+use super::unlogged::Unlogged;
 use super::row::{column, timestamp, timestamp_argument, uuid, uuid_argument, uuids_argument};
 use crate::error::Error;
 use crate::signing::{KeyRing, SigningKey, UnusableKey};
@@ -63,6 +64,7 @@ impl Store<'_> {
             timestamp_argument(now),
             uuids_argument(&retired),
         ];
+        let _unlogged = Unlogged::new();
         ADD_SIGNING_KEY.run(self.client, &arguments).map(drop)
     }
 }

@@ -18,6 +18,7 @@ mod purge;
 mod row;
 mod sessions;
 mod stats;
+mod unlogged;
 
 use crate::error::{Error, without_rows};
 use crate::time::Timestamp;

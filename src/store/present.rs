@@ -5,6 +5,7 @@ use super::plan::plan;
 use super::row::{
     column, optional_uuid_argument, required, timestamp, timestamp_argument, uuid, uuid_argument,
 };
+use super::unlogged::Unlogged;
 use super::{Chain, Store, now};
 use crate::derivation::{DerivationKey, Descent};
 use crate::digest::Digest;
@@ -182,6 +183,7 @@ impl Store<'_> {
             return Ok(id.map(|id| held.child_row(id)));
         }
         let key = key.to_column();
+        let _unlogged = Unlogged::new();
         let inserted = ROTATE.run(
             self.client,
             &[

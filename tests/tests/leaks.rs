@@ -147,3 +147,53 @@ fn an_error_of_a_hook_keeps_what_it_says() {
     let grant = issue(&mut client, "alice");
     pass_time(&mut client, grant.session(), "1 s");
 }
+
+/// What pgaudit would do is told by its setting while a statement of ours runs; after the call it is what it was.
+#[test]
+fn no_parameters_are_audited_where_they_hold_a_secret() {
+    let database = Database::create();
+    let mut client = database.connect();
+    execute(
+        &mut client,
+        "CREATE TABLE seen (setting text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN INSERT INTO public.seen VALUES (current_setting('pgaudit.log_parameter', true)); RETURN NEW; END$$;
+         CREATE TRIGGER see BEFORE INSERT ON auth.refresh_tokens FOR EACH ROW WHEN (NEW.parent IS NOT NULL) EXECUTE FUNCTION see();
+         CREATE TRIGGER see BEFORE INSERT ON auth.signing_keys FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE FUNCTION authenticate(text, text) RETURNS boolean LANGUAGE plpgsql AS
+             $$BEGIN INSERT INTO public.seen VALUES (current_setting('pgaudit.log_parameter', true)); RETURN true; END$$;
+         SET refresh_tokens.client_authentication_hook = 'public.authenticate'",
+    );
+    let grant = issue(&mut client, "alice");
+    for setting in ["on", "off"] {
+        execute(&mut client, &format!("SET pgaudit.log_parameter = {setting}; TRUNCATE seen"));
+        let other = issue(&mut client, "bob");
+        execute(
+            &mut client,
+            &format!(
+                "SELECT auth.rotate_signing_key(); SELECT auth.rotate_refresh_token('{}');
+                 SELECT auth.token('refresh_token', '{}', 'app', client_secret => 'secret')",
+                other.token(),
+                grant.token()
+            ),
+        );
+        let rows = client.query("SELECT setting FROM seen", &[]).expect("what was seen");
+        let seen: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(seen, ["off"; 3]);
+        assert_setting(&mut client, setting);
+        // An error on the way leaves it as it was.
+        execute(
+            &mut client,
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;
+             CREATE TRIGGER z BEFORE INSERT ON auth.signing_keys FOR EACH ROW EXECUTE FUNCTION fail();
+             DO $$BEGIN PERFORM auth.rotate_signing_key(); EXCEPTION WHEN OTHERS THEN NULL; END$$;
+             DROP FUNCTION fail CASCADE",
+        );
+        assert_setting(&mut client, setting);
+    }
+}
+
+fn assert_setting(client: &mut Client, expected: &str) {
+    let row = client.query_one("SHOW pgaudit.log_parameter", &[]);
+    assert_eq!(row.expect("a setting").get::<_, String>(0), expected);
+}

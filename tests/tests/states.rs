@@ -459,3 +459,44 @@ fn nobody_decides_on_a_family_that_is_no_more() {
         }
     }
 }
+
+// ---- what a user id is, and a call ------------------------------------------------------------------
+
+#[test]
+fn a_user_id_names_one_person_in_a_database() {
+    let database = Database::create();
+    let mut client = database.connect();
+    execute(
+        &mut client,
+        "SELECT auth.issue_refresh_token('1', instance_id => gen_random_uuid()) FROM generate_series(1, 2)",
+    );
+    assert_eq!(ask::<i64>(&mut client, "SELECT count(*) FROM auth.list_sessions('1')"), 2);
+    assert_eq!(ask::<i64>(&mut client, "SELECT auth.revoke_user_sessions('1')"), 2);
+}
+
+#[test]
+fn a_user_id_is_a_key_and_not_a_name() {
+    let database = Database::create();
+    let mut client = database.connect();
+    issue(&mut client, "j\u{fc}rgen");
+    let revoked: i64 = client
+        .query_one("SELECT auth.revoke_user_sessions($1)", &[&"ju\u{308}rgen"])
+        .expect("a logout")
+        .get(0);
+    assert_eq!(revoked, 0);
+}
+
+#[test]
+fn a_function_is_called_once_in_from() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let sessions = "SELECT count(*) FROM auth.sessions";
+    client
+        .query("SELECT * FROM auth.issue_refresh_token('alice')", &[])
+        .expect("a login");
+    assert_eq!(ask::<i64>(&mut client, sessions), 1);
+    client
+        .query("SELECT (auth.issue_refresh_token('alice')).*", &[])
+        .expect("logins");
+    assert_eq!(ask::<i64>(&mut client, sessions), 11);
+}
