@@ -75,7 +75,9 @@ pub enum Error {
     #[error("could not serialize access to a token family due to concurrent update")]
     Contended,
     /// A row that is there and locked was not written.
-    #[error("a token that is live could not be revoked: something on the tables keeps rows from being written")]
+    #[error(
+        "a token that is live could not be revoked: something on the tables keeps rows from being written"
+    )]
     NotWritten,
     /// The operating system gave no random bytes.
     #[error("could not get random bytes from the operating system")]

@@ -2,8 +2,8 @@
 
 use super::Store;
 use super::plan::plan;
-use super::unlogged::Unlogged;
 use super::row::{column, timestamp, timestamp_argument, uuid, uuid_argument, uuids_argument};
+use super::unlogged::Unlogged;
 use crate::error::Error;
 use crate::signing::{KeyRing, SigningKey, UnusableKey};
 use crate::time::Timestamp;

@@ -473,7 +473,10 @@ fn a_row_without_a_user_is_revoked() {
 fn a_token_without_its_session_is_revoked_whoever_presents_it() {
     let facts = facts(Presented::WithoutSession, None);
     for client in [None, Some("app")] {
-        assert_eq!(verdict(&facts, client, &OPEN, Timestamp(1)), Verdict::Revoked);
+        assert_eq!(
+            verdict(&facts, client, &OPEN, Timestamp(1)),
+            Verdict::Revoked
+        );
     }
 }
 

@@ -30,7 +30,10 @@ fn a_retry_from_far_behind_looks_up_each_generation_once() {
     for statistics in ["SELECT", "ANALYZE auth.refresh_tokens"] {
         execute(&mut client, statistics);
         let retried = rotate(&mut client, first.token()).expect("a verdict");
-        assert_eq!((retried.status.as_str(), retried.token()), ("retried", token.as_str()));
+        assert_eq!(
+            (retried.status.as_str(), retried.token()),
+            ("retried", token.as_str())
+        );
     }
     let time: f64 = client
         .query_one(

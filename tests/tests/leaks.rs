@@ -43,14 +43,33 @@ fn no_error_shows_a_backtrace() {
     let mut other = database.connect();
     execute(
         &mut other,
-        &format!("BEGIN; SELECT FROM auth.sessions WHERE id = '{}' FOR UPDATE", grant.session()),
+        &format!(
+            "BEGIN; SELECT FROM auth.sessions WHERE id = '{}' FOR UPDATE",
+            grant.session()
+        ),
     );
     let token = grant.token();
     let calls = [
-        (format!("SELECT auth.rotate_refresh_token('{token}')"), "55P03", "canceling statement due to lock timeout"),
-        ("SELECT auth.issue_refresh_token(NULL)".into(), "22004", "user_id must not be NULL"),
-        ("SELECT auth.sign_in_response('alice')".into(), "P0001", "not today\nbecause\ntomorrow"),
-        ("SELECT auth.rotate_signing_key('none')".into(), "22023", "alg must be HS256, ES256 or EdDSA"),
+        (
+            format!("SELECT auth.rotate_refresh_token('{token}')"),
+            "55P03",
+            "canceling statement due to lock timeout",
+        ),
+        (
+            "SELECT auth.issue_refresh_token(NULL)".into(),
+            "22004",
+            "user_id must not be NULL",
+        ),
+        (
+            "SELECT auth.sign_in_response('alice')".into(),
+            "P0001",
+            "not today\nbecause\ntomorrow",
+        ),
+        (
+            "SELECT auth.rotate_signing_key('none')".into(),
+            "22023",
+            "alg must be HS256, ES256 or EdDSA",
+        ),
     ];
     for (sql, code, says) in calls {
         let error = client.query(&sql, &[]).expect_err("the call must fail");
@@ -75,17 +94,35 @@ fn secrets(client: &mut Client, family: &[Grant]) -> Vec<String> {
         .collect();
     let rows = client.query("SELECT refresh_token_hmac_key FROM auth.sessions", &[]);
     let keys = rows.expect("a superuser may look");
-    secrets.extend(keys.iter().filter_map(|row| row.get::<_, Option<String>>(0)));
+    secrets.extend(
+        keys.iter()
+            .filter_map(|row| row.get::<_, Option<String>>(0)),
+    );
     secrets
 }
 
 /// Constraints that somebody else has added, and the SQLSTATE of breaking them.
 const CONSTRAINTS: [(&str, &str); 5] = [
-    ("ALTER TABLE auth.sessions ADD CONSTRAINT theirs CHECK (refresh_token_counter < 1)", "23514"),
-    ("ALTER TABLE auth.refresh_tokens ADD CONSTRAINT theirs CHECK (parent IS NULL) NOT VALID", "23514"),
-    ("ALTER TABLE auth.refresh_tokens ADD COLUMN theirs text; UPDATE auth.refresh_tokens SET theirs = ''; ALTER TABLE auth.refresh_tokens ALTER theirs SET NOT NULL", "23502"),
-    ("CREATE TABLE known (digest varchar(255) PRIMARY KEY); ALTER TABLE auth.refresh_tokens ADD CONSTRAINT theirs FOREIGN KEY (parent) REFERENCES known NOT VALID", "23503"),
-    ("CREATE UNIQUE INDEX theirs ON auth.refresh_tokens ((left(parent, 0)))", "23505"),
+    (
+        "ALTER TABLE auth.sessions ADD CONSTRAINT theirs CHECK (refresh_token_counter < 1)",
+        "23514",
+    ),
+    (
+        "ALTER TABLE auth.refresh_tokens ADD CONSTRAINT theirs CHECK (parent IS NULL) NOT VALID",
+        "23514",
+    ),
+    (
+        "ALTER TABLE auth.refresh_tokens ADD COLUMN theirs text; UPDATE auth.refresh_tokens SET theirs = ''; ALTER TABLE auth.refresh_tokens ALTER theirs SET NOT NULL",
+        "23502",
+    ),
+    (
+        "CREATE TABLE known (digest varchar(255) PRIMARY KEY); ALTER TABLE auth.refresh_tokens ADD CONSTRAINT theirs FOREIGN KEY (parent) REFERENCES known NOT VALID",
+        "23503",
+    ),
+    (
+        "CREATE UNIQUE INDEX theirs ON auth.refresh_tokens ((left(parent, 0)))",
+        "23505",
+    ),
 ];
 
 #[test]
@@ -97,14 +134,20 @@ fn no_error_shows_a_row() {
             let mut client = database.connect();
             if statements {
                 by_statements(&mut client);
-                execute(&mut client, "ALTER TABLE auth.sessions ENABLE TRIGGER by_statements");
+                execute(
+                    &mut client,
+                    "ALTER TABLE auth.sessions ENABLE TRIGGER by_statements",
+                );
             }
             let mut family = vec![issue(&mut client, "alice")];
             let rotates = !constraint.contains("counter");
             if rotates {
                 family.push(rotate(&mut client, family[0].token()).expect("a verdict"));
             }
-            execute(&mut client, "UPDATE auth.sessions SET refresh_token_hmac_key = repeat('k', 43) WHERE refresh_token_hmac_key IS NULL");
+            execute(
+                &mut client,
+                "UPDATE auth.sessions SET refresh_token_hmac_key = repeat('k', 43) WHERE refresh_token_hmac_key IS NULL",
+            );
             execute(&mut client, constraint);
             let secrets = secrets(&mut client, &family);
             let live = family[family.len() - 1].token();
@@ -166,7 +209,10 @@ fn no_parameters_are_audited_where_they_hold_a_secret() {
     );
     let grant = issue(&mut client, "alice");
     for setting in ["on", "off"] {
-        execute(&mut client, &format!("SET pgaudit.log_parameter = {setting}; TRUNCATE seen"));
+        execute(
+            &mut client,
+            &format!("SET pgaudit.log_parameter = {setting}; TRUNCATE seen"),
+        );
         let other = issue(&mut client, "bob");
         execute(
             &mut client,
@@ -177,7 +223,9 @@ fn no_parameters_are_audited_where_they_hold_a_secret() {
                 grant.token()
             ),
         );
-        let rows = client.query("SELECT setting FROM seen", &[]).expect("what was seen");
+        let rows = client
+            .query("SELECT setting FROM seen", &[])
+            .expect("what was seen");
         let seen: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(seen, ["off"; 3]);
         assert_setting(&mut client, setting);

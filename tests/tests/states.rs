@@ -54,7 +54,10 @@ fn a_token_whose_session_is_gone_is_revoked_each_time() {
     for statements in [false, true] {
         if statements {
             by_statements(&mut client);
-            execute(&mut client, "ALTER TABLE auth.sessions ENABLE TRIGGER by_statements");
+            execute(
+                &mut client,
+                "ALTER TABLE auth.sessions ENABLE TRIGGER by_statements",
+            );
         }
         let family = family(&mut client, "alice");
         let session = family[0].session();
@@ -64,15 +67,26 @@ fn a_token_whose_session_is_gone_is_revoked_each_time() {
             for _ in 0..2 {
                 assert_eq!(status(&mut client, token), "revoked");
                 assert_eq!(
-                    rotate_as(&mut client, token, Some("app")).expect("a verdict").status,
+                    rotate_as(&mut client, token, Some("app"))
+                        .expect("a verdict")
+                        .status,
                     "revoked"
                 );
                 assert_eq!(explain(&mut client, token).status, "revoked");
             }
             for (sql, expected) in [
-                ("auth.introspect_refresh_token('TOKEN')::text", r#"{"active": false}"#),
-                ("auth.token('refresh_token', 'TOKEN')->>'error'", "invalid_grant"),
-                ("auth.token('refresh_token', 'TOKEN', scope => 'a')->>'error'", "invalid_grant"),
+                (
+                    "auth.introspect_refresh_token('TOKEN')::text",
+                    r#"{"active": false}"#,
+                ),
+                (
+                    "auth.token('refresh_token', 'TOKEN')->>'error'",
+                    "invalid_grant",
+                ),
+                (
+                    "auth.token('refresh_token', 'TOKEN', scope => 'a')->>'error'",
+                    "invalid_grant",
+                ),
                 ("auth.revoke_refresh_token('TOKEN')::text", "0"),
                 ("auth.revoke_token_family('TOKEN')::text", "0"),
                 ("auth.revoke('TOKEN')::text", "{}"),
@@ -129,7 +143,10 @@ fn tokens_whose_session_is_gone_are_purged_once_they_are_old_enough() {
     assert_eq!(ask::<i64>(&mut client, purge), 0);
     let left = format!("SELECT count(*) FROM auth.refresh_tokens WHERE session_id = '{kept}'");
     assert_eq!(ask::<i64>(&mut client, &left), 2);
-    assert_eq!(ask::<i64>(&mut client, "SELECT count(*) FROM auth.refresh_tokens"), 2);
+    assert_eq!(
+        ask::<i64>(&mut client, "SELECT count(*) FROM auth.refresh_tokens"),
+        2
+    );
 }
 
 // ---- damage of every kind -----------------------------------------------------------------------
@@ -225,8 +242,16 @@ fn in_a_quiet_database_no_call_is_asked_to_try_again() {
                 .replace("TOKEN", &digest(family[2].token()))
                 .replace("PARENT", &digest(family[1].token()));
             for level in ["READ COMMITTED", "SERIALIZABLE"] {
-                execute(&mut client, &format!("BEGIN ISOLATION LEVEL {level}; {damage}"));
-                execute(&mut client, &format!("SET LOCAL request.jwt.claims = '{{\"sub\": \"alice\", \"session_id\": \"{session}\"}}'"));
+                execute(
+                    &mut client,
+                    &format!("BEGIN ISOLATION LEVEL {level}; {damage}"),
+                );
+                execute(
+                    &mut client,
+                    &format!(
+                        "SET LOCAL request.jwt.claims = '{{\"sub\": \"alice\", \"session_id\": \"{session}\"}}'"
+                    ),
+                );
                 for sql in CALLS {
                     for grant in &family {
                         let call = sql
@@ -236,7 +261,8 @@ fn in_a_quiet_database_no_call_is_asked_to_try_again() {
                         execute(&mut client, "SAVEPOINT before");
                         for _ in 0..2 {
                             execute(&mut client, "SAVEPOINT once");
-                            if let Err(error) = client.query(&format!("SELECT ({call})::text"), &[]) {
+                            if let Err(error) = client.query(&format!("SELECT ({call})::text"), &[])
+                            {
                                 let code = error_code::<()>(Err(error));
                                 if code.starts_with("40") || code.starts_with("XX") {
                                     faults.push(format!("{code}: {sql} after {damage} ({level})"));
@@ -306,19 +332,30 @@ fn assert_ended(client: &mut Client, family: &[Grant; 3], context: &str) {
     let session = family[0].session();
     let live = format!("SELECT auth.is_session_live('{session}')");
     assert!(!ask::<bool>(client, &live), "{context}");
-    let listed = format!("SELECT count(*) FROM auth.list_sessions('alice') WHERE session_id = '{session}'");
+    let listed =
+        format!("SELECT count(*) FROM auth.list_sessions('alice') WHERE session_id = '{session}'");
     assert_eq!(ask::<i64>(client, &listed), 0, "{context}");
     let into = call(client, "issue_refresh_token('alice', $1)", &[&session]);
     assert_eq!(error_code(into), "55000", "{context}");
     let claims = format!("{{\"sub\": \"alice\", \"session_id\": \"{session}\"}}");
     let check = in_transaction(client, IsolationLevel::ReadCommitted, |client| {
-        client.execute("SELECT set_config('request.jwt.claims', $1, true)", &[&claims])?;
+        client.execute(
+            "SELECT set_config('request.jwt.claims', $1, true)",
+            &[&claims],
+        )?;
         client.query("SELECT auth.check_session()", &[])
     });
     assert!(check.is_err(), "{context}");
     for grant in family {
-        let text = format!("SELECT auth.introspect_refresh_token('{}')::text", grant.token());
-        assert_eq!(ask::<String>(client, &text), r#"{"active": false}"#, "{context}");
+        let text = format!(
+            "SELECT auth.introspect_refresh_token('{}')::text",
+            grant.token()
+        );
+        assert_eq!(
+            ask::<String>(client, &text),
+            r#"{"active": false}"#,
+            "{context}"
+        );
         let explained = explain(client, grant.token()).status;
         assert_eq!(explained, "revoked", "{context}");
         assert_eq!(status(client, grant.token()), "revoked", "{context}");
@@ -350,7 +387,10 @@ fn what_was_ended_stays_ended_whatever_the_clock_says() {
             // Later the clock goes by a day less than it did then.
             pass_time(&mut client, session, "-1 day");
             assert_ended(&mut client, &family, &context);
-            let live: i64 = ask(&mut client, "SELECT live_sessions FROM auth.refresh_token_stats");
+            let live: i64 = ask(
+                &mut client,
+                "SELECT live_sessions FROM auth.refresh_token_stats",
+            );
             assert_eq!(live, i64::from(way == "eviction"), "{context}");
             execute(&mut client, "SELECT auth.revoke_user_sessions('alice')");
             assert_ended(&mut client, &family, &context);
@@ -369,12 +409,19 @@ fn what_is_ended_before_its_time_is_ended() {
         let session = family[0].session();
         execute(
             &mut client,
-            &format!("UPDATE auth.sessions SET not_after = now() + interval '1 h' WHERE id = '{session}'"),
+            &format!(
+                "UPDATE auth.sessions SET not_after = now() + interval '1 h' WHERE id = '{session}'"
+            ),
         );
         pass_time(&mut client, session, "-1 day");
         if way == "reuse" {
             // The token was revoked tomorrow: an honest retry, in any window that is open.
-            execute(&mut client, "SELECT auth.revoke_session('$S')".replace("$S", &session.to_string()).as_str());
+            execute(
+                &mut client,
+                "SELECT auth.revoke_session('$S')"
+                    .replace("$S", &session.to_string())
+                    .as_str(),
+            );
         } else {
             execute(&mut client, &filled_in(sql, &family));
         }
@@ -401,7 +448,8 @@ fn a_session_is_live_till_its_end_however_it_is_used() {
     for _ in 0..2 {
         grant = rotate(&mut client, grant.token()).expect("a verdict");
         assert!(ask::<bool>(&mut client, &live));
-        grant = call(&mut client, "issue_refresh_token('alice', $1)", &[&session]).expect("a login");
+        grant =
+            call(&mut client, "issue_refresh_token('alice', $1)", &[&session]).expect("a login");
         assert!(ask::<bool>(&mut client, &live));
     }
     execute(&mut client, "SET refresh_tokens.rotation = off");
@@ -437,17 +485,26 @@ fn nobody_decides_on_a_family_that_is_no_more() {
                     for grant in &family {
                         execute(
                             &mut client,
-                            &format!("BEGIN ISOLATION LEVEL {}; SELECT count(*) FROM auth.sessions",
-                                if matches!(level, IsolationLevel::Serializable) { "SERIALIZABLE" } else { "REPEATABLE READ" }),
+                            &format!(
+                                "BEGIN ISOLATION LEVEL {}; SELECT count(*) FROM auth.sessions",
+                                if matches!(level, IsolationLevel::Serializable) {
+                                    "SERIALIZABLE"
+                                } else {
+                                    "REPEATABLE READ"
+                                }
+                            ),
                         );
                         execute(&mut other, "BEGIN");
                         execute(&mut other, &filled_in(sql, &family));
                         execute(&mut other, "COMMIT");
                         let answer = rotate(&mut client, grant.token());
-                        let context = format!("{way}, own end {own_end}, {action}, {:?}", grant.token_id);
+                        let context =
+                            format!("{way}, own end {own_end}, {action}, {:?}", grant.token_id);
                         let may_stay = way == "eviction" && own_end.contains('-');
                         match answer {
-                            Err(error) => assert_eq!(error_code::<()>(Err(error)), "40001", "{context}"),
+                            Err(error) => {
+                                assert_eq!(error_code::<()>(Err(error)), "40001", "{context}")
+                            }
                             Ok(answer) if may_stay => drop(answer),
                             Ok(answer) => assert_eq!(answer.status, "revoked", "{context}"),
                         }
@@ -470,8 +527,14 @@ fn a_user_id_names_one_person_in_a_database() {
         &mut client,
         "SELECT auth.issue_refresh_token('1', instance_id => gen_random_uuid()) FROM generate_series(1, 2)",
     );
-    assert_eq!(ask::<i64>(&mut client, "SELECT count(*) FROM auth.list_sessions('1')"), 2);
-    assert_eq!(ask::<i64>(&mut client, "SELECT auth.revoke_user_sessions('1')"), 2);
+    assert_eq!(
+        ask::<i64>(&mut client, "SELECT count(*) FROM auth.list_sessions('1')"),
+        2
+    );
+    assert_eq!(
+        ask::<i64>(&mut client, "SELECT auth.revoke_user_sessions('1')"),
+        2
+    );
 }
 
 #[test]
