@@ -2,7 +2,7 @@
 -- the statistics say: to go through the session's rows for each would be quadratic.
 -- $1 session  $2 digests
 SELECT pg_catalog.count(*)
-  FROM pg_catalog.unnest($2) AS d (digest)
+  FROM pg_catalog.unnest((SELECT $2)::pg_catalog.text[]) AS d (digest)
  CROSS JOIN LATERAL (
        SELECT t.session_id
          FROM auth.refresh_tokens AS t

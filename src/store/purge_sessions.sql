@@ -15,5 +15,5 @@ WITH empty AS MATERIALIZED (
 )
 SELECT (SELECT pg_catalog.count(*) FROM gone),
        ARRAY(SELECT s.id
-               FROM pg_catalog.unnest($1) AS s (id)
+               FROM pg_catalog.unnest((SELECT $1)::pg_catalog.uuid[]) AS s (id)
               WHERE NOT s.id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT g.id FROM gone AS g)))
