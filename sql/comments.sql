@@ -19,7 +19,7 @@ COMMENT ON COLUMN auth.sessions.created_at IS 'When the user logged in.';
 COMMENT ON COLUMN auth.sessions.updated_at IS 'When the row was last changed.';
 COMMENT ON COLUMN auth.sessions.factor_id IS 'The second factor that the user logged in with; for the application to use.';
 COMMENT ON COLUMN auth.sessions.aal IS 'The assurance level of the login.';
-COMMENT ON COLUMN auth.sessions.not_after IS 'When the session ends, or was ended.';
+COMMENT ON COLUMN auth.sessions.not_after IS 'When the session ends, or was ended: ended once this is not later than updated_at.';
 COMMENT ON COLUMN auth.sessions.refreshed_at IS 'When a token of the session was last used; NULL: not since the login.';
 COMMENT ON COLUMN auth.sessions.user_agent IS 'The client''s user agent, as last given.';
 COMMENT ON COLUMN auth.sessions.ip IS 'The client''s address, as last given.';

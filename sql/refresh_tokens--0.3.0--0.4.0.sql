@@ -11,3 +11,6 @@ COMMENT ON COLUMN auth.refresh_token_grant.reason IS 'concurrent or lost_respons
 COMMENT ON COLUMN auth.sessions.refresh_token_hmac_key IS 'The derivation key, base64url. Alone it can mint nothing.';
 COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, session_evicted or client_mismatch; with refresh_tokens.events = all also issued, rotated and retried.';
 COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For retried: concurrent or lost_response.';
+
+-- ---- Ended is a state: all versions have ended sessions so that not_after is updated_at ----
+COMMENT ON COLUMN auth.sessions.not_after IS 'When the session ends, or was ended: ended once this is not later than updated_at.';

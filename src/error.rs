@@ -6,10 +6,12 @@
 
 use crate::signing::{MIN_SECRET_LEN, UnusableKey};
 use crate::verdict::Reuse;
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys, spi};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys, spi};
 use rand::rngs::SysError;
+use std::backtrace::Backtrace;
 use std::ffi::{CString, c_char, c_int};
+use std::panic::AssertUnwindSafe;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -72,6 +74,11 @@ pub enum Error {
     /// Another transaction changed the same rows, in a way that this one can't see.
     #[error("could not serialize access to a token family due to concurrent update")]
     Contended,
+    /// A row that is there and locked was not written.
+    #[error(
+        "a token that is live could not be revoked: something on the tables keeps rows from being written"
+    )]
+    NotWritten,
     /// The operating system gave no random bytes.
     #[error("could not get random bytes from the operating system")]
     Random(#[from] SysError),
@@ -102,6 +109,7 @@ impl Error {
             Self::SessionEnded
             | Self::SessionOfOtherClient
             | Self::NoSigningKey
+            | Self::NotWritten
             | Self::UnusableKey(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::ReadOnly => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::Contended => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -130,6 +138,9 @@ impl Error {
                 Some("Call this function on the primary server, in a read-write transaction.")
             }
             Self::Contended => Some("Retry the transaction."),
+            Self::NotWritten => {
+                Some("Look for triggers and rules on auth.refresh_tokens and auth.sessions.")
+            }
             Self::UnexpectedNull => {
                 Some("Compare the definition of the tables with a fresh installation.")
             }
@@ -192,6 +203,57 @@ fn log(level: PgLogLevel, code: PgSqlErrorCode, message: &str, hint: Option<&str
                 errfinish(c"error.rs".as_ptr(), 0, c"log".as_ptr());
             }
         });
+    }
+}
+
+/// Runs `f`, and keeps what is in a row out of an ERROR of PostgreSQL's on the way: of a broken constraint, which
+/// somebody may have added to the tables, its DETAIL shows the row or the key, and there are digests and a derivation
+/// key in them. SQLSTATE, message (which names the constraint) and HINT stay. All functions read and write the tables
+/// inside of this.
+pub fn without_rows<R>(f: impl FnOnce() -> R) -> R {
+    PgTryBuilder::new(AssertUnwindSafe(f))
+        .catch_others(|error| match error {
+            CaughtError::PostgresError(error) if shows_row(error.sql_error_code()) => {
+                let message = error.message().to_owned();
+                let report = ErrorReport::new(error.sql_error_code(), message, "refresh_tokens");
+                let report = match error.hint() {
+                    Some(hint) => report.set_hint(hint),
+                    None => report,
+                };
+                report.report(PgLogLevel::ERROR);
+                unreachable!("an ERROR does not come back")
+            }
+            other => other.rethrow(),
+        })
+        .execute()
+}
+
+/// Whether the DETAIL of errors with this SQLSTATE shows a row or a key: those of the classes 23 and 44.
+fn shows_row(code: PgSqlErrorCode) -> bool {
+    // ERRCODE_TO_CATEGORY: six bits for each of the first two characters.
+    let class = |code: PgSqlErrorCode| code as c_int & 0xfff;
+    [
+        PgSqlErrorCode::ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
+        PgSqlErrorCode::ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+    ]
+    .into_iter()
+    .any(|shown| class(shown) == class(code))
+}
+
+/// Lets no error show a Rust backtrace, whatever the server's environment asks for: pgrx would put it into the
+/// DETAIL, for every client to read. Called once for each process, before there can be an error.
+pub fn without_backtraces() {
+    const ASKED_BY: &str = "RUST_LIB_BACKTRACE";
+    let asked = std::env::var_os(ASKED_BY);
+    // SAFETY: the process has one thread. The standard library, of which this library has a copy of its own, reads
+    // the variable when it is first asked for a backtrace, and never again; others find it as it was.
+    unsafe {
+        std::env::set_var(ASKED_BY, "0");
+        drop(Backtrace::capture());
+        match asked {
+            Some(asked) => std::env::set_var(ASKED_BY, asked),
+            None => std::env::remove_var(ASKED_BY),
+        }
     }
 }
 

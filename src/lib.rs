@@ -18,6 +18,7 @@ mod headers;
 mod introspection;
 mod oauth;
 mod policy;
+mod recent;
 mod retention;
 mod scope;
 mod secret;
@@ -89,6 +90,7 @@ extension_sql_file!("../sql/privileges.sql", finalize);
 /// Called by PostgreSQL when it loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    error::without_backtraces();
     settings::register();
     // SAFETY: a plain variable of the process.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {

@@ -17,9 +17,12 @@ pub struct Session {
     pub client_id: Option<String>,
     /// When the user logged in.
     pub created_at: Timestamp,
+    /// When the row was last written.
+    pub updated_at: Timestamp,
     /// When the session was last refreshed; none: not since the login.
     pub refreshed_at: Option<Timestamp>,
-    /// When the session ends, or was ended, whatever the policy says.
+    /// When the session ends, or was ended, whatever the policy says. Which of both it is, `updated_at` tells: see
+    /// [`Session::is_ended`].
     pub not_after: Option<Timestamp>,
 }
 
@@ -51,7 +54,7 @@ impl Session {
     /// An end belongs to the time after it: at `not_after` itself the session has ended.
     pub fn expiry(&self, policy: &Policy, now: Timestamp) -> Option<Expiry> {
         let past = |end: Option<Timestamp>| end.is_some_and(|end| now >= end);
-        if past(self.not_after) {
+        if self.is_ended() || past(self.not_after) {
             Some(Expiry::NotAfter)
         } else if past(self.lifetime_end(policy)) {
             Some(Expiry::SessionLifetime)
@@ -60,6 +63,14 @@ impl Session {
         } else {
             None
         }
+    }
+
+    /// Whether the session was ended: a state that no clock undoes.
+    ///
+    /// Whatever ends a session writes its row and lets it end at that time or before, so that `not_after` is not
+    /// later than `updated_at`. Whatever uses it finds that its end is to come, and writes its row before that.
+    pub fn is_ended(&self) -> bool {
+        self.not_after.is_some_and(|end| end <= self.updated_at)
     }
 
     /// When the session ends however often it is refreshed: the answer's `session_expires_at`.
@@ -72,9 +83,23 @@ impl Session {
         earliest(self.session_expires_at(policy), self.idle_end(policy))
     }
 
+    /// What stands for the session of a token whose session's row is gone.
+    pub fn nobodys() -> Self {
+        Self {
+            id: None,
+            user_id: None,
+            client_id: None,
+            created_at: Timestamp::BEGINNING,
+            updated_at: Timestamp::BEGINNING,
+            refreshed_at: None,
+            not_after: None,
+        }
+    }
+
     /// The session as it is once it has been refreshed at `now`.
     pub fn refreshed(&self, now: Timestamp) -> Self {
         Self {
+            updated_at: now,
             refreshed_at: Some(now),
             ..self.clone()
         }

@@ -222,17 +222,21 @@ impl KeyRing {
 
     /// The keys that may still have to verify a token, or may have to soon.
     pub fn verifying(&self, now: Timestamp) -> impl Iterator<Item = &SigningKey> {
+        self.0[..self.needed(now)].iter()
+    }
+
+    /// The keys that verify nothing any more.
+    pub fn retired(&self, now: Timestamp) -> impl Iterator<Item = &SigningKey> {
+        self.0[self.needed(now)..].iter()
+    }
+
+    /// How many keys, from the first on, are needed at `now`: those whose successor has not signed for so long that
+    /// whatever they have signed has expired. The first one has no successor.
+    fn needed(&self, now: Timestamp) -> usize {
         let overlap = Micros::from_seconds(MAX_LIFETIME_SECONDS);
-        let successors = [None]
-            .into_iter()
-            .chain(self.0.iter().map(|key| Some(key.active_at)));
-        let is_needed = move |replaced: Option<Timestamp>| {
-            replaced.is_none_or(|replaced| now < replaced.plus(overlap))
-        };
-        self.0
-            .iter()
-            .zip(successors)
-            .filter_map(move |(key, replaced)| is_needed(replaced).then_some(key))
+        let is_recent = |successor: &SigningKey| now < successor.active_at.plus(overlap);
+        let recent = self.0.partition_point(is_recent);
+        self.0.len().min(recent + 1)
     }
 
     /// The public keys (RFC 7517, section 5). A secret for HS256 is none.

@@ -28,6 +28,8 @@ impl Micros {
 const UNIX_EPOCH: i64 = 946_684_800;
 
 impl Timestamp {
+    /// `-infinity`, before which nothing lies.
+    pub const BEGINNING: Self = Self(i64::MIN);
     const INFINITY: Self = Self(i64::MAX);
     /// The start of the year 294277: PostgreSQL's finite times end before it.
     const END: Self = Self(9_223_371_331_200_000_000);
@@ -46,7 +48,7 @@ impl Timestamp {
 
     /// The time `limit` before this one; `-infinity`, before which nothing lies, if there is no limit.
     pub fn before(self, limit: Option<Micros>) -> Self {
-        limit.map_or(Self(i64::MIN), |limit| self.plus(Micros(-limit.0)))
+        limit.map_or(Self::BEGINNING, |limit| self.plus(Micros(-limit.0)))
     }
 
     /// This time in whole seconds since 1970; none if it is not finite.

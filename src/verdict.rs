@@ -23,6 +23,8 @@ pub enum Presented {
     Live,
     /// It was revoked, at this time if the row tells.
     Revoked(Option<Timestamp>),
+    /// The row of its session is gone: whose it was, and who may use it, nobody can say.
+    WithoutSession,
 }
 
 /// The family's live token, as seen from the presented one.
@@ -110,6 +112,9 @@ pub fn verdict(facts: &Facts, client: Option<&str>, policy: &Policy, now: Timest
         presented,
         live,
     } = facts;
+    if *presented == Presented::WithoutSession {
+        return Verdict::Revoked;
+    }
     if client != session.client_id.as_deref() {
         return Verdict::ClientMismatch;
     }
@@ -118,7 +123,7 @@ pub fn verdict(facts: &Facts, client: Option<&str>, policy: &Policy, now: Timest
     }
     match (*presented, *live) {
         (Presented::Live, _) => unless_expired(session, policy, now, use_live(policy)),
-        (Presented::Revoked(_), None) => Verdict::Revoked,
+        (Presented::Revoked(_), None) | (Presented::WithoutSession, _) => Verdict::Revoked,
         (Presented::Revoked(at), Some(live)) => match retry(at, live, policy, now) {
             Some(retry) => unless_expired(session, policy, now, Verdict::Retry(retry)),
             None if live.replaced_presented => Verdict::Reuse(Reuse::Parent),

@@ -6,16 +6,17 @@ use crate::settings;
 use crate::store::{Caller, Store};
 use crate::time::Timestamp;
 
-/// Records that `event` happened to `tokens` at the time `at`, if such events are recorded. Gives how many were.
+/// Records that `event` happened to `tokens` at the time `at`, if such events are recorded. Gives whether it is news:
+/// it is not if the same was recorded in the last minute.
 pub(super) fn record(
     store: &Store<'_>,
     event: Event,
     tokens: &[i64],
     at: Timestamp,
     caller: &Caller<'_>,
-) -> Result<usize, Error> {
+) -> Result<bool, Error> {
     if !settings::recorded().includes(event) {
-        return Ok(0);
+        return Ok(true);
     }
     store.record(event, tokens, at, caller, notifies(event))
 }

@@ -110,6 +110,7 @@ fn open_session(
         user_id: Some(user_id.into()),
         client_id: new.client_id.map(Into::into),
         created_at: now,
+        updated_at: now,
         refreshed_at: None,
         not_after: new.not_after,
     };

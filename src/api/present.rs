@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::grant::{Grant, Status};
 use crate::introspection;
 use crate::policy::{Policy, ReuseAction};
+use crate::recent;
 use crate::scope;
 use crate::secret::random_uuid;
 use crate::settings;
@@ -43,6 +44,7 @@ impl Presentation<'_> {
 
     fn claim_and_act(&self, client_id: Option<&str>, caller: &Caller<'_>) -> Result<Grant, Error> {
         let digest = self.token.digest();
+        let mut stopped_by = Error::Contended;
         for attempt in 0..ATTEMPTS {
             let may_keep_key = attempt == 0;
             let mut claim = self.store.claim(&digest)?;
@@ -56,15 +58,20 @@ impl Presentation<'_> {
             }
             let mut held = match claim {
                 Claim::NotFound => return Ok(Grant::refused(Status::NotFound)),
-                Claim::Raced | Claim::Found(_) => continue,
+                Claim::Raced | Claim::Found(_) => {
+                    stopped_by = Error::Contended;
+                    continue;
+                }
                 Claim::Held(held) => held,
             };
             let verdict = self.verdict(&held, client_id);
             if let Some(grant) = self.act(verdict, &mut held, caller, may_keep_key)? {
                 return Ok(grant);
             }
+            // It is live under the lock, and can't be revoked: no other transaction does that.
+            stopped_by = Error::NotWritten;
         }
-        Err(Error::Contended)
+        Err(stopped_by)
     }
 
     fn verdict(&self, held: &Held, client_id: Option<&str>) -> Verdict {
@@ -208,7 +215,7 @@ impl Presentation<'_> {
         self.policy.reuse_action == ReuseAction::RevokeSession
     }
 
-    /// Records what happened, and logs a reuse.
+    /// Records what happened, and logs a reuse: once a minute for each token, as it is recorded.
     fn tell(
         &self,
         verdict: Verdict,
@@ -230,12 +237,16 @@ impl Presentation<'_> {
             ),
             _ => return Ok(()),
         };
-        if let Event::ReuseDetected(reuse) = event {
+        let is_news = record(self.store, event, &[token], held.now, caller)?;
+        if let Event::ReuseDetected(reuse) = event
+            && is_news
+            && recent::is_first(presented, held.now)
+        {
             error::log_reuse(reuse, held.facts.session.id, presented);
         }
-        let recorded = record(self.store, event, &[token], held.now, caller)?;
         if let Verdict::Reuse(reuse) = verdict {
-            self.outlive(reuse, held, caller, recorded > 0);
+            let is_recorded = is_news && settings::recorded().includes(event);
+            self.outlive(reuse, held, caller, is_recorded);
         }
         Ok(())
     }

@@ -113,6 +113,7 @@ impl Chain {
             user_id: presented.user_id.clone(),
             client_id: None,
             created_at: minted().min().unwrap_or(now),
+            updated_at: now,
             refreshed_at: minted().max(),
             not_after: None,
         };

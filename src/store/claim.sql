@@ -12,11 +12,13 @@ SELECT t.id,
        s.created_at,
        s.refreshed_at,
        s.not_after,
+       s.updated_at,
        s.refresh_token_hmac_key,
        t.session_id IS NOT NULL
   FROM auth.refresh_tokens AS t
   LEFT JOIN LATERAL (
-       SELECT l.id, l.user_id, l.oauth_client_id, l.created_at, l.refreshed_at, l.not_after, l.refresh_token_hmac_key
+       SELECT l.id, l.user_id, l.oauth_client_id, l.created_at, l.refreshed_at, l.not_after, l.updated_at,
+              l.refresh_token_hmac_key
          FROM auth.sessions AS l
         WHERE l.id OPERATOR(pg_catalog.=) t.session_id
           FOR NO KEY UPDATE

@@ -25,8 +25,8 @@ plan!(
 );
 
 impl Store<'_> {
-    /// Records that `event` happened to `tokens` at the time `at`, and sends it if it `notifies`. Gives how many
-    /// were recorded.
+    /// Records that `event` happened to `tokens` at the time `at`, and sends it if it `notifies`. Gives whether it is
+    /// news.
     ///
     /// The same event of the same token is recorded once a minute at the most: who presents a token
     /// again and again fills no table.
@@ -37,9 +37,9 @@ impl Store<'_> {
         at: Timestamp,
         caller: &Caller<'_>,
         notifies: bool,
-    ) -> Result<usize, Error> {
+    ) -> Result<bool, Error> {
         if tokens.is_empty() || !has_events() {
-            return Ok(0);
+            return Ok(!tokens.is_empty());
         }
         let arguments = [
             event.label().into(),
@@ -50,7 +50,7 @@ impl Store<'_> {
             caller.ip.clone().into(),
             notifies.into(),
         ];
-        Ok(RECORD.run(self.client, &arguments)?.len())
+        Ok(!RECORD.run(self.client, &arguments)?.is_empty())
     }
 }
 

@@ -10,6 +10,7 @@ SELECT t.id,
        s.created_at,
        s.refreshed_at,
        s.not_after,
+       s.updated_at,
        s.refresh_token_hmac_key,
        t.created_at,
        t.updated_at,
@@ -18,7 +19,8 @@ SELECT t.id,
        live.instance_id,
        live.created_at,
        live.token,
-       live.parent OPERATOR(pg_catalog.=) t.token
+       live.parent OPERATOR(pg_catalog.=) t.token,
+       t.session_id IS NOT NULL
   FROM auth.refresh_tokens AS t
   LEFT JOIN auth.sessions AS s ON s.id OPERATOR(pg_catalog.=) t.session_id
   LEFT JOIN LATERAL (

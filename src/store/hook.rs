@@ -8,6 +8,7 @@
 use super::Store;
 use super::plan::plan;
 use super::row::required;
+use super::unlogged::Unlogged;
 use crate::error::Error;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
@@ -53,6 +54,7 @@ impl Store<'_> {
         let hook = self.hook(name, &[BuiltinOid::TEXTOID; 2], BuiltinOid::BOOLOID)?;
         let hook = hook.ok_or(Error::ClientAuthenticationHook)?;
         let arguments = [client_id.into(), client_secret.into()];
+        let _unlogged = Unlogged::new();
         let answer = hook.call(self, "($1, $2)::pg_catalog.text", &arguments)?;
         Ok(answer.as_deref() == Some("true"))
     }

@@ -66,6 +66,10 @@ plan!(
     ]
 );
 
+/// How many locks all logins share. One transaction holds so many at the most; the lock table of a server with
+/// PostgreSQL's defaults has room for 6,400.
+const LOGIN_LOCKS: u16 = 1024;
+
 /// What the application says about a session when it issues a token.
 #[derive(Default)]
 pub struct NewSession<'a> {
@@ -92,20 +96,23 @@ impl Store<'_> {
     /// the transaction ends. Sessions that don't exist yet can't be locked; and an advisory lock could
     /// be taken, and a user locked out, by any role that can compute its key. So this locks an object
     /// that is no object: the lock table asks only that all agree on its number.
+    ///
+    /// There are [`LOGIN_LOCKS`] such objects, so that logins by the thousand in one transaction don't fill the
+    /// server's lock table. Two users who share one wait for each other's transaction.
     pub fn lock_logins(&self, user_id: &str, tag: Option<&str>) {
         let mut hash = Sha256::new();
         hash.update(user_id);
         hash.update(tag.map_or([0, 0], |_| [0, 1]));
         hash.update(tag.unwrap_or_default());
-        let [a, b, c, d, e, f, ..] = hash.finalize().0;
-        let (object, part) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]));
+        let [a, b, ..] = hash.finalize().0;
+        let object = 1 + u32::from(u16::from_be_bytes([a, b]) % LOGIN_LOCKS);
         // SAFETY: takes numbers only. What the class means to others is a lock on an extension of that
-        // OID; to meet one by chance is to wait for its DROP or ALTER.
+        // OID; no extension has one below 10,000, which belong to what is in the catalogs from the start.
         unsafe {
             pg_sys::LockDatabaseObject(
                 pg_sys::ExtensionRelationId,
                 object.into(),
-                part,
+                0,
                 pg_sys::ExclusiveLock as pg_sys::LOCKMODE,
             );
         }

@@ -2,9 +2,10 @@
 
 use super::Store;
 use super::plan::plan;
-use super::row::{required, timestamp, timestamp_argument, uuid, uuid_argument, uuids_argument};
+use super::row::{column, timestamp, timestamp_argument, uuid, uuid_argument, uuids_argument};
+use super::unlogged::Unlogged;
 use crate::error::Error;
-use crate::signing::{KeyRing, SigningKey};
+use crate::signing::{KeyRing, SigningKey, UnusableKey};
 use crate::time::Timestamp;
 use zeroize::Zeroizing;
 
@@ -34,22 +35,26 @@ impl Store<'_> {
         let mut rows = plan.run(self.client, &[])?;
         let mut keys = Vec::with_capacity(rows.len());
         while rows.next().is_some() {
-            let alg: String = required(&rows, 2)?;
-            let private_key = Zeroizing::new(required::<String>(&rows, 4)?);
-            keys.push(SigningKey::from_columns(
-                uuid(&rows, 1)?.ok_or(Error::UnexpectedNull)?,
-                &alg,
-                timestamp(&rows, 3)?.ok_or(Error::UnexpectedNull)?,
-                &private_key,
-            )?);
+            let columns = (
+                uuid(&rows, 1)?,
+                column::<String>(&rows, 2)?,
+                timestamp(&rows, 3)?,
+                column::<String>(&rows, 4)?.map(Zeroizing::new),
+            );
+            let (Some(kid), Some(alg), Some(active_at), Some(private_key)) = columns else {
+                return Err(UnusableKey.into());
+            };
+            let key = SigningKey::from_columns(kid, &alg, active_at, &private_key)?;
+            keys.push(key);
         }
         Ok(KeyRing::new(keys))
     }
 
-    /// Adds `key` and deletes the keys that verify nothing any more at `now`.
+    /// Adds `key` and deletes the keys that verify nothing any more at `now`: of those that were there when it
+    /// looked, so that a key of another transaction stays.
     pub fn add_signing_key(&self, key: &SigningKey, now: Timestamp) -> Result<(), Error> {
         let ring = self.ring(&SIGNING_KEYS_FRESH)?;
-        let needed: Vec<_> = ring.verifying(now).map(|key| key.kid).collect();
+        let retired: Vec<_> = ring.retired(now).map(|key| key.kid).collect();
         let private_key = key.to_column();
         let arguments = [
             uuid_argument(key.kid),
@@ -57,8 +62,9 @@ impl Store<'_> {
             private_key.as_str().into(),
             timestamp_argument(key.active_at),
             timestamp_argument(now),
-            uuids_argument(&needed),
+            uuids_argument(&retired),
         ];
+        let _unlogged = Unlogged::new();
         ADD_SIGNING_KEY.run(self.client, &arguments).map(drop)
     }
 }

@@ -19,8 +19,9 @@ mod reuse;
 mod row;
 mod sessions;
 mod stats;
+mod unlogged;
 
-use crate::error::Error;
+use crate::error::{Error, without_rows};
 use crate::time::Timestamp;
 use pgrx::spi::SpiClient;
 use pgrx::{Spi, pg_sys};
@@ -38,7 +39,7 @@ pub struct Store<'c> {
 
 /// Runs `f`, which only reads: on a standby and in a read-only transaction too.
 pub fn read<R>(f: impl FnOnce(&Store<'_>) -> Result<R, Error>) -> Result<R, Error> {
-    Spi::connect(|client| f(&Store { client }))
+    without_rows(|| Spi::connect(|client| f(&Store { client })))
 }
 
 /// Runs `f`, which locks and writes.
@@ -50,7 +51,7 @@ pub fn write<R>(f: impl FnOnce(&Store<'_>) -> Result<R, Error>) -> Result<R, Err
     if unsafe { pg_sys::XactReadOnly } {
         return Err(Error::ReadOnly);
     }
-    Spi::connect(|client| f(&Store { client }))
+    without_rows(|| Spi::connect(|client| f(&Store { client })))
 }
 
 /// The time, as `clock_timestamp()` gives it.

@@ -5,6 +5,7 @@ use super::plan::plan;
 use super::row::{
     column, optional_uuid_argument, required, timestamp, timestamp_argument, uuid, uuid_argument,
 };
+use super::unlogged::Unlogged;
 use super::{Chain, Store, now};
 use crate::derivation::{DerivationKey, Descent};
 use crate::digest::Digest;
@@ -53,7 +54,8 @@ pub enum Claim {
     Found(Box<Held>),
     /// Its family is locked, and read under the lock.
     Held(Box<Held>),
-    /// The row changed hands between being found and being locked: try again.
+    /// The row changed hands between being found and being locked: a session was given to it, or taken from it.
+    /// Try again.
     Raced,
 }
 
@@ -135,20 +137,23 @@ impl Store<'_> {
             return Ok(Claim::NotFound);
         }
         let found = found.first();
-        if !required::<bool>(&found, 11)? {
+        if !required::<bool>(&found, 12)? {
             return Ok(self.lock_chain(digest.as_str())?.held(digest, now()));
         }
-        match held(&found, now())? {
-            None => Ok(Claim::Raced),
-            Some(held) if held.facts.presented == Presented::Live => Ok(Claim::Found(held)),
-            Some(_) => self.read_claimed(digest),
+        let held = held(&found, now())?;
+        if held.facts.presented == Presented::Live {
+            return Ok(Claim::Found(held));
         }
+        self.read_claimed(digest)
     }
 
     /// Reads the family of the token with `digest`, whose session is locked, under the lock.
     pub fn read_claimed(&self, digest: &Digest) -> Result<Claim, Error> {
         let now = now();
         let row = FACTS_LOCKED.run(self.client, &[digest.as_str().into()])?;
+        if row.is_empty() {
+            return Ok(Claim::NotFound);
+        }
         Ok(facts(row, now)?.map_or(Claim::Raced, Claim::Held))
     }
 
@@ -178,6 +183,7 @@ impl Store<'_> {
             return Ok(id.map(|id| held.child_row(id)));
         }
         let key = key.to_column();
+        let _unlogged = Unlogged::new();
         let inserted = ROTATE.run(
             self.client,
             &[
@@ -228,52 +234,48 @@ impl Store<'_> {
     }
 }
 
-/// The one row of facts.sql; none if it is gone or has no session.
+/// The one row of facts.sql; none if the token belongs to a family without a session.
 fn facts(table: SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
-    if table.is_empty() {
-        return Ok(None);
-    }
     let row = table.first();
-    let Some(mut held) = held(&row, now)? else {
+    if !required::<bool>(&row, 20)? {
         return Ok(None);
-    };
-    held.row.created_at = timestamp(&row, 11)?;
-    held.rotations = column(&row, 13)?.unwrap_or(0);
-    if held.facts.presented != Presented::Live {
-        held.facts.presented = Presented::Revoked(timestamp(&row, 12)?);
     }
-    if let Some(id) = column(&row, 14)? {
-        let digest = column(&row, 17)?.unwrap_or_default();
-        held.live = Some((token_row(&row, id, 15)?, digest));
+    let mut held = held(&row, now)?;
+    held.row.created_at = timestamp(&row, 12)?;
+    held.rotations = column(&row, 14)?.unwrap_or(0);
+    if let Presented::Revoked(at) = &mut held.facts.presented {
+        *at = timestamp(&row, 13)?;
+    }
+    if let Some(id) = column(&row, 15)? {
+        let digest = column(&row, 18)?.unwrap_or_default();
+        held.live = Some((token_row(&row, id, 16)?, digest));
         held.facts.live = Some(Live {
-            replaced_presented: column(&row, 18)?.unwrap_or(false),
+            replaced_presented: column(&row, 19)?.unwrap_or(false),
         });
     }
     Ok(Some(held))
 }
 
-/// The columns that claim.sql and facts.sql begin with, of the token and its session; none if it has none.
-/// What a rotation doesn't ask for is as if it were not known.
-fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Option<Box<Held>>, Error> {
-    let Some(session) = session(row, 4)? else {
-        return Ok(None);
+/// The columns that claim.sql and facts.sql begin with, of the token and its session. What a rotation doesn't
+/// ask for is as if it were not known.
+fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Box<Held>, Error> {
+    let session = session(row, 4)?;
+    let presented = match (&session, required(row, 3)?) {
+        (None, _) => Presented::WithoutSession,
+        (Some(_), true) => Presented::Live,
+        (Some(_), false) => Presented::Revoked(None),
     };
-    let presented = match required(row, 3)? {
-        true => Presented::Live,
-        false => Presented::Revoked(None),
-    };
+    let session = session.unwrap_or_else(Session::nobodys);
     let token = TokenRow {
         id: required(row, 1)?,
         instance_id: uuid(row, 2)?,
         created_at: None,
     };
-    let key = column::<String>(row, 10)?.map(Zeroizing::new);
+    let key = column::<String>(row, 11)?.map(Zeroizing::new);
     let key = key
         .as_deref()
         .and_then(|key| DerivationKey::from_column(key));
-    Ok(Some(Box::new(Held::new(
-        session, presented, token, key, now,
-    ))))
+    Ok(Box::new(Held::new(session, presented, token, key, now)))
 }
 
 /// A live token that was claimed without a statement.
@@ -295,7 +297,8 @@ fn token_row(row: &SpiTupleTable<'_>, id: i64, at: usize) -> Result<TokenRow, Er
     })
 }
 
-/// The six columns of a session, from `at` on; none if there is no session.
+/// The seven columns of a session, from `at` on; none if there is no session. A time that somebody has taken out is
+/// as long ago as can be, so that whatever limit there is has passed.
 pub(super) fn session(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Session>, Error> {
     let Some(id) = uuid(row, at)? else {
         return Ok(None);
@@ -304,8 +307,9 @@ pub(super) fn session(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Sessi
         id: Some(id),
         user_id: column(row, at + 1)?,
         client_id: column(row, at + 2)?,
-        created_at: timestamp(row, at + 3)?.ok_or(Error::UnexpectedNull)?,
+        created_at: timestamp(row, at + 3)?.unwrap_or(Timestamp::BEGINNING),
         refreshed_at: timestamp(row, at + 4)?,
         not_after: timestamp(row, at + 5)?,
+        updated_at: timestamp(row, at + 6)?.unwrap_or(Timestamp::BEGINNING),
     }))
 }

@@ -32,6 +32,12 @@ plan!(
     [TIMESTAMPTZOID, INT8OID]
 );
 plan!(
+    PURGE_UNDATED,
+    fresh,
+    "purge_undated.sql",
+    [TIMESTAMPTZOID, INT8OID]
+);
+plan!(
     PURGE_SESSIONS,
     fresh,
     "purge_sessions.sql",
@@ -52,8 +58,6 @@ const MAX_ROUND: i64 = 100;
 /// How long it rests, in microseconds. A process that never waits is given a processor for milliseconds
 /// at a time, for which a rotation that could go on may have to wait (docs/performance.md).
 const REST: i64 = 100;
-
-const BEGINNING: Timestamp = Timestamp(i64::MIN);
 
 thread_local! {
     /// Where the last batch of this backend stopped, by the tokens' `updated_at`. What was deleted before
@@ -93,6 +97,7 @@ impl Store<'_> {
         };
         batch.old_tokens()?;
         batch.ended_sessions()?;
+        batch.undated_tokens()?;
         batch.old_events()?;
         Ok(rows - batch.left)
     }
@@ -102,14 +107,14 @@ impl Batch<'_> {
     /// All old tokens, beginning where the last batch stopped; in the end once from the beginning, so that
     /// nothing is left behind.
     fn old_tokens(&mut self) -> Result<(), Error> {
-        let mut from = STOPPED_AT.take().unwrap_or(BEGINNING);
+        let mut from = STOPPED_AT.take().unwrap_or(Timestamp::BEGINNING);
         loop {
             let before = self.left;
             let complete = self.sweep(from)? || self.left == before;
-            if self.left == 0 || (complete && from == BEGINNING) {
+            if self.left == 0 || (complete && from == Timestamp::BEGINNING) {
                 return Ok(());
             }
-            from = BEGINNING;
+            from = Timestamp::BEGINNING;
         }
     }
 
@@ -172,6 +177,22 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Tokens that somebody has damaged, and that no time leads to.
+    fn undated_tokens(&mut self) -> Result<(), Error> {
+        while self.left > 0 {
+            let round = self.left.min(MAX_ROUND);
+            let arguments = [timestamp_argument(self.horizon.over), round.into()];
+            let row = PURGE_UNDATED.run(self.store.client, &arguments)?.first();
+            let gone: i64 = required(&row, 1)?;
+            self.left -= gone;
+            if gone < round {
+                return Ok(());
+            }
+            rest();
+        }
+        Ok(())
+    }
+
     fn old_events(&mut self) -> Result<(), Error> {
         while self.left > 0 && has_events() {
             let round = self.left.min(MAX_ROUND);
@@ -195,9 +216,10 @@ impl Batch<'_> {
         (look, look.max(round - look))
     }
 
-    /// Deletes those of the locked `sessions` that have no token left. Whichever are too many for the batch
-    /// get an end that is long past, if they had none, so that the next batch finds them by it. Gives
-    /// whether all are gone.
+    /// Deletes those of the locked `sessions` that have no token left. Whichever are too many for the batch, or
+    /// have tokens left, get an end that is long past, if they had none: the next batch finds them by it, nothing
+    /// revives what is deleted in part, and a transaction with an older snapshot meets a row that was written.
+    /// Gives whether all are gone.
     fn emptied(&mut self, sessions: &[Uuid]) -> Result<bool, Error> {
         if sessions.is_empty() {
             return Ok(true);

@@ -1,5 +1,5 @@
 -- Deletes up to $2 of the sessions $1, which are locked, if they have no token left. The row counts them, and
--- tells those that have none left and stay.
+-- tells those that stay.
 -- $1 sessions  $2 how many
 WITH empty AS MATERIALIZED (
     SELECT s.id
@@ -14,4 +14,6 @@ WITH empty AS MATERIALIZED (
     RETURNING s.id
 )
 SELECT (SELECT pg_catalog.count(*) FROM gone),
-       ARRAY(SELECT e.id FROM empty AS e OFFSET $2)
+       ARRAY(SELECT s.id
+               FROM pg_catalog.unnest((SELECT $1)::pg_catalog.uuid[]) AS s (id)
+              WHERE NOT s.id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT g.id FROM gone AS g)))

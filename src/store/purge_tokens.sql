@@ -1,7 +1,8 @@
 -- Looks at the $6 oldest tokens that are due, of those last changed from $1 till before $2, and deletes up to $7 tokens:
 -- of sessions that are over all they have, whatever their age; and in sessions that go on those whose child is
 -- revoked too. So a live token and its parent stay, whatever window a setting may open for the parent. Families
--- without a session end with their last token.
+-- without a session end with their last token. Where the row of the session is gone, or a row has neither session nor
+-- user, no token can be used: all go, the live one too.
 --
 -- It waits for nobody. A session that is over is locked first; FOR UPDATE, which whoever takes the session's
 -- lock excludes, and whoever refers to it. Nobody who holds the lock of a session that goes on reads for
@@ -27,6 +28,7 @@ WITH due AS MATERIALIZED (
      WHERE t.updated_at OPERATOR(pg_catalog.>=) $1
        AND t.updated_at OPERATOR(pg_catalog.<) $2
        AND CASE WHEN s.is_over THEN true
+                WHEN s.place IS NULL AND (t.session_id IS NOT NULL OR t.user_id IS NULL) THEN true
                 WHEN t.revoked IS FALSE
                 THEN t.session_id IS NULL AND t.created_at OPERATOR(pg_catalog.<) GREATEST($4, $5)
                 ELSE COALESCE((SELECT pg_catalog.bool_and(c.revoked IS NOT FALSE)

@@ -16,7 +16,7 @@ plan!(
     LOCK_USER_SESSIONS,
     fresh,
     "lock_user_sessions.sql",
-    [TEXTOID, UUIDOID, TIMESTAMPTZOID]
+    [TEXTOID, UUIDOID]
 );
 plan!(
     END_SESSIONS,
@@ -86,11 +86,11 @@ impl Store<'_> {
         while rows.next().is_some() {
             devices.push(Device {
                 session: session(&rows, 1)?.ok_or(Error::UnexpectedNull)?,
-                ip: column(&rows, 7)?,
-                user_agent: column(&rows, 8)?,
-                tag: column(&rows, 9)?,
-                aal: column(&rows, 10)?,
-                rotations: column(&rows, 11)?.unwrap_or(0),
+                ip: column(&rows, 8)?,
+                user_agent: column(&rows, 9)?,
+                tag: column(&rows, 10)?,
+                aal: column(&rows, 11)?,
+                rotations: column(&rows, 12)?.unwrap_or(0),
             });
         }
         Ok(devices)
@@ -110,14 +110,14 @@ impl Store<'_> {
         uuids(LOCK_SESSIONS.run(self.client, &[uuids_argument(ids)])?)
     }
 
-    /// Locks the sessions of `user_id` that have not ended, but for `except`, and gives their ids.
+    /// Locks the sessions of `user_id` that nobody has ended, but for `except`, and gives their ids.
     pub fn lock_user_sessions(
         &self,
         user_id: &str,
         except: Option<Uuid>,
     ) -> Result<Vec<Uuid>, Error> {
         let except = except.map(|id| pgrx::Uuid::from_bytes(id.into_bytes()));
-        let arguments = [user_id.into(), except.into(), timestamp_argument(now())];
+        let arguments = [user_id.into(), except.into()];
         uuids(LOCK_USER_SESSIONS.run(self.client, &arguments)?)
     }
 

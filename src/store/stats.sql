@@ -3,7 +3,7 @@
 WITH live AS MATERIALIZED (
     SELECT s.id
       FROM auth.sessions AS s
-     WHERE (s.not_after IS NULL OR s.not_after OPERATOR(pg_catalog.>) $1)
+     WHERE (s.not_after IS NULL OR s.not_after OPERATOR(pg_catalog.>) GREATEST($1, s.updated_at))
        AND s.created_at OPERATOR(pg_catalog.>) $2
        AND COALESCE(s.refreshed_at, s.created_at) OPERATOR(pg_catalog.>) $3
 )

@@ -66,6 +66,7 @@ impl Tables {
     fn end(&mut self, now: Timestamp) {
         self.revoke_live(now);
         self.session.not_after = Some(self.session.not_after.map_or(now, |end| end.min(now)));
+        self.session.updated_at = now;
     }
 
     fn present(
@@ -346,6 +347,7 @@ fn run(policy: Policy, client: Option<&str>, steps: Vec<Step>) {
         user_id: Some("alice".into()),
         client_id: client.map(Into::into),
         created_at: Timestamp(now),
+        updated_at: Timestamp(now),
         refreshed_at: None,
         not_after: None,
     };
@@ -446,6 +448,7 @@ fn facts(presented: Presented, live: Option<Live>) -> Facts {
             user_id: Some("alice".into()),
             client_id: None,
             created_at: Timestamp(0),
+            updated_at: Timestamp(0),
             refreshed_at: None,
             not_after: None,
         },
@@ -464,6 +467,34 @@ fn a_row_without_a_user_is_revoked() {
     let mut facts = facts(Presented::Live, None);
     facts.session.user_id = None;
     assert_eq!(verdict(&facts, None, &OPEN, Timestamp(1)), Verdict::Revoked);
+}
+
+#[test]
+fn a_token_without_its_session_is_revoked_whoever_presents_it() {
+    let facts = facts(Presented::WithoutSession, None);
+    for client in [None, Some("app")] {
+        assert_eq!(
+            verdict(&facts, client, &OPEN, Timestamp(1)),
+            Verdict::Revoked
+        );
+    }
+}
+
+#[test]
+fn what_was_ended_has_ended_at_any_time() {
+    let ended = |not_after, updated_at| {
+        let mut session = facts(Presented::Live, None).session;
+        session.not_after = Some(Timestamp(not_after));
+        session.updated_at = Timestamp(updated_at);
+        session.expiry(&POLICY_FREE, Timestamp(50))
+    };
+    // Ended at 100, and at 100 with an end of its own before; the clock says 50.
+    assert_eq!(ended(100, 100), Some(Expiry::NotAfter));
+    assert_eq!(ended(90, 100), Some(Expiry::NotAfter));
+    // Its end is to come.
+    assert_eq!(ended(101, 100), None);
+    // Nobody has ended it; its end has come.
+    assert_eq!(ended(50, 40), Some(Expiry::NotAfter));
 }
 
 #[test]

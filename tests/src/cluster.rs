@@ -133,6 +133,19 @@ impl Cluster {
         })
     }
 
+    /// Starts the server, which must not be running, with `variables` in its environment.
+    pub fn boot_with(&self, variables: &[(&str, &str)]) {
+        let status = self
+            .command(self.bin.join("pg_ctl"))
+            .args(["start", "-s", "-w", "-D"])
+            .arg(self.data())
+            .arg("-l")
+            .arg(self.log())
+            .envs(variables.iter().copied())
+            .status();
+        assert!(status.expect("the program is there").success());
+    }
+
     /// Starts the server, which must not be running.
     pub fn boot(&self) {
         self.pg_ctl(&[

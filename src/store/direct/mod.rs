@@ -157,6 +157,9 @@ impl Direct {
             user_id: row.text(session::USER_ID),
             client_id: row.text(session::CLIENT_ID),
             created_at: created_at.ok_or(Error::UnexpectedNull)?,
+            updated_at: row
+                .timestamp(session::UPDATED_AT)
+                .ok_or(Error::UnexpectedNull)?,
             refreshed_at: row.timestamp(session::REFRESHED_AT),
             not_after: row.timestamp(session::NOT_AFTER),
         })

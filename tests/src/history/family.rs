@@ -383,11 +383,9 @@ impl<'w> Family<'w> {
             {
                 Sure::Maybe
             }
-            // It leaves out what is past its not_after.
-            (Action::RevokeUser { .. }, Answer::Count(_)) => {
-                self.is_born(seen).min(self.is_past_not_after(seen).not())
-            }
-            (Action::RevokeSession { .. }, Answer::Count(0)) => self.is_born(seen),
+            // What is past its not_after is ended as well: by the clock alone it has not been.
+            (Action::RevokeUser { .. }, Answer::Count(_))
+            | (Action::RevokeSession { .. }, Answer::Count(0)) => self.is_born(seen),
             (_, Answer::Count(0)) => self.is_known(seen),
             (_, Answer::Count(_)) => Sure::Yes,
             (action, Answer::Lost) if action.is_revocation() => Sure::Maybe,
