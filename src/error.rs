@@ -4,6 +4,7 @@
 //! reports. An error means that the contract of a function was broken, or could not be kept; nothing
 //! is changed then. No message holds a token, a key or a digest.
 
+use crate::access_token::HookFault;
 use crate::signing::{MIN_SECRET_LEN, UnusableKey};
 use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -58,9 +59,9 @@ pub enum Error {
     /// The setting names no such function.
     #[error("refresh_tokens.access_token_hook names no function (jsonb) that returns jsonb")]
     AccessTokenHook,
-    /// The hook answered with something that is no set of claims.
-    #[error("the function of refresh_tokens.access_token_hook must return a JSON object")]
-    Claims,
+    /// The hook answered with claims that can't be signed.
+    #[error(transparent)]
+    Hook(#[from] HookFault),
     /// The setting names no such function.
     #[error(
         "refresh_tokens.client_authentication_hook names no function (text, text) that returns boolean"
@@ -93,7 +94,7 @@ impl Error {
             | Self::NoSessionClaim
             | Self::Alg
             | Self::Secret
-            | Self::Claims => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            | Self::Hook(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::AccessTokenHook | Self::ClientAuthenticationHook => {
                 PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION
             }
@@ -124,6 +125,9 @@ impl Error {
             Self::AccessTokenHook | Self::ClientAuthenticationHook => {
                 Some("Write the function's name with its schema.")
             }
+            Self::Hook(HookFault::Fixed(_) | HookFault::Expiry) => Some(
+                "It may add claims and change others than sub, session_id, jti and iat; exp can only be an earlier time.",
+            ),
             Self::SessionUnknown => Some("Leave session_id out to open a new session."),
             Self::SessionEnded => Some("The user has to log in again: leave session_id out."),
             Self::ReadOnly => {
@@ -155,8 +159,24 @@ pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
         "refresh token reuse detected: {}, session {session}, token id {token_id}",
         reuse.label()
     );
-    let message = CString::new(message).expect("labels and ids have no NUL");
-    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION as c_int;
+    log(
+        PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+        message,
+    );
+}
+
+/// Writes to the server's log that the authentication of `client` failed, with the class of a wrong password.
+/// The name is one that the caller chose: it stands in one line, whatever it is.
+pub fn log_failed_authentication(client: Option<&str>) {
+    let client = client.map_or_else(|| "unknown".into(), |name| format!("{name:?}"));
+    let message = format!("client authentication failed: client {client}");
+    log(PgSqlErrorCode::ERRCODE_INVALID_PASSWORD, message);
+}
+
+/// Writes a line to the server's log, and to nobody else; without the statement, which PostgreSQL adds by default.
+fn log(code: PgSqlErrorCode, message: String) {
+    let message = CString::new(message).expect("labels, ids and escaped names have no NUL");
+    let code = code as c_int;
     // SAFETY: the calls that ereport() makes, in its order, on the backend's one thread; strings end in
     // NUL, the message is copied, and what errfinish keeps is static. Below ERROR it returns.
     unsafe {
@@ -165,7 +185,7 @@ pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
             errmsg_internal(c"%s".as_ptr(), message.as_ptr());
             pg_sys::errhidestmt(true);
             pg_sys::errhidecontext(true);
-            errfinish(c"error.rs".as_ptr(), 0, c"log_reuse".as_ptr());
+            errfinish(c"error.rs".as_ptr(), 0, c"log".as_ptr());
         }
     }
 }
