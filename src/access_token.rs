@@ -42,16 +42,22 @@ pub enum HookFault {
     #[error("the function of refresh_tokens.access_token_hook must return a JSON object")]
     NoObject,
     /// More levels than a reader of JSON can be expected to follow.
-    #[error("the claims that the function of refresh_tokens.access_token_hook returns are nested too deeply")]
+    #[error(
+        "the claims that the function of refresh_tokens.access_token_hook returns are nested too deeply"
+    )]
     Depth,
     /// A number that no reader of JSON can be expected to hold.
-    #[error("the claims that the function of refresh_tokens.access_token_hook returns have a number that is too large")]
+    #[error(
+        "the claims that the function of refresh_tokens.access_token_hook returns have a number that is too large"
+    )]
     Number,
     /// A claim that is not the hook's to change, by its name.
     #[error("the function of refresh_tokens.access_token_hook must not change the claim {0}")]
     Fixed(&'static str),
     /// The end of the token's life, moved away.
-    #[error("the function of refresh_tokens.access_token_hook must not change the claim exp to anything but an earlier time")]
+    #[error(
+        "the function of refresh_tokens.access_token_hook must not change the claim exp to anything but an earlier time"
+    )]
     Expiry,
 }
 
@@ -100,13 +106,19 @@ pub fn expiry_of(claims: &Map<String, Value>) -> i64 {
 /// It is none that may be signed.
 pub fn hooked(claims: &Map<String, Value>, json: &str) -> Result<Map<String, Value>, HookFault> {
     let mut hooked = parse(json)?;
-    if let Some(changed) = FIXED.iter().find(|name| hooked.get(**name) != claims.get(**name)) {
+    if let Some(changed) = FIXED
+        .iter()
+        .find(|name| hooked.get(**name) != claims.get(**name))
+    {
         return Err(HookFault::Fixed(changed));
     }
     let exp = hooked.get("exp").and_then(Value::as_f64).map(f64::floor);
     let limit = expiry_of(claims);
     match exp {
-        #[expect(clippy::cast_precision_loss, reason = "a time in seconds has fewer than 53 bits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a time in seconds has fewer than 53 bits"
+        )]
         Some(exp) if exp <= limit as f64 => {
             // A time before all that can be told is one.
             #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
@@ -219,13 +231,24 @@ mod tests {
         for name in ["iss", "aud", "role", "client_id", "scope", "nbf", "plan"] {
             let found = changed(|claims| drop(claims.insert(name.into(), "x".into())));
             assert_eq!(found, Ok(946_684_810), "{name}");
-            assert!(changed(|claims| drop(claims.remove(name))).is_ok(), "{name}");
+            assert!(
+                changed(|claims| drop(claims.remove(name))).is_ok(),
+                "{name}"
+            );
         }
         for name in FIXED {
             let fault = Err(HookFault::Fixed(name));
             assert_eq!(changed(|claims| drop(claims.remove(name))), fault);
-            for value in [Value::Null, "x".into(), 7.into(), serde_json::json!(["alice"])] {
-                assert_eq!(changed(|claims| drop(claims.insert(name.into(), value))), fault);
+            for value in [
+                Value::Null,
+                "x".into(),
+                7.into(),
+                serde_json::json!(["alice"]),
+            ] {
+                assert_eq!(
+                    changed(|claims| drop(claims.insert(name.into(), value))),
+                    fault
+                );
             }
         }
     }

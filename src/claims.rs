@@ -156,13 +156,23 @@ mod tests {
         assert_eq!(claims.session_id(), Some(id()));
         assert_eq!(claims.bound_to(), BoundTo::Session(id()));
         let claims = Claims::parse(r#"{"sub": "alice"}"#);
-        assert_eq!((claims.user_id(), claims.session_id()), (Some("alice"), None));
+        assert_eq!(
+            (claims.user_id(), claims.session_id()),
+            (Some("alice"), None)
+        );
         assert_eq!(claims.bound_to(), BoundTo::Nothing);
     }
 
     #[test]
     fn what_names_no_session_is_bound_to_none() {
-        for json in ["", "null", " null\n", "{}", r#"{"role": "anon"}"#, r#"{"sub": 7}"#] {
+        for json in [
+            "",
+            "null",
+            " null\n",
+            "{}",
+            r#"{"role": "anon"}"#,
+            r#"{"sub": 7}"#,
+        ] {
             let claims = Claims::parse(json);
             assert_eq!(claims.bound_to(), BoundTo::Nothing, "{json}");
             assert_eq!(claims.user_id(), None, "{json}");
@@ -199,7 +209,11 @@ mod tests {
             let claims = Claims::parse(json);
             assert_eq!(claims.bound_to(), BoundTo::Unreadable, "{json:.100}");
         }
-        for nobody in [r#"{"sub": ""}"#, r#"{"sub": null}"#, r#"{"sub": ["alice"]}"#] {
+        for nobody in [
+            r#"{"sub": ""}"#,
+            r#"{"sub": null}"#,
+            r#"{"sub": ["alice"]}"#,
+        ] {
             assert_eq!(Claims::parse(nobody).user_id(), None, "{nobody}");
         }
     }

@@ -206,7 +206,11 @@ mod tests {
         let half = r#"{"user-agent": 7, "x-forwarded-for": "192.0.2.7"}"#;
         assert!(Headers::parse(half).client_address(1).is_some());
         let headers = Headers::parse(&format!(r#"{{"user-agent": "{long}"}}"#));
-        assert_eq!(headers.user_agent(), Some(&*long), "whoever stores it cuts it");
+        assert_eq!(
+            headers.user_agent(),
+            Some(&*long),
+            "whoever stores it cuts it"
+        );
     }
 
     #[test]

@@ -60,7 +60,10 @@ impl Timestamp {
     /// This time as a NumericDate (RFC 7519, section 2), with its fraction of a second; none if it is not finite.
     pub fn numeric_date(self) -> Option<f64> {
         let seconds = self.unix_seconds()?;
-        #[expect(clippy::cast_precision_loss, reason = "microseconds of these centuries have fewer than 53 bits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "microseconds of these centuries have fewer than 53 bits"
+        )]
         Some(seconds as f64 + self.0.rem_euclid(1_000_000) as f64 / 1e6)
     }
 

@@ -57,11 +57,7 @@ impl<'a> Issuer<'a> {
     }
 
     /// A signed token, and for how many seconds from `now` on it is good.
-    fn access_token(
-        &self,
-        subject: &Subject<'_>,
-        now: Timestamp,
-    ) -> Result<(String, i64), Error> {
+    fn access_token(&self, subject: &Subject<'_>, now: Timestamp) -> Result<(String, i64), Error> {
         let claims = access_token::claims(&self.policy, subject, random_uuid()?, now);
         let claims = self.hooked(claims)?;
         let expiry = access_token::expiry_of(&claims);

@@ -139,8 +139,10 @@ impl Call<'_> {
     /// What the hook says of a client; none without a hook.
     fn ask_hook(&self, id: &str, secret: Option<&str>) -> Result<Option<bool>, Error> {
         let hook = settings::client_authentication_hook();
-        let answer =
-            hook.map(|hook| self.store.call_client_authentication_hook(&hook, id, secret));
+        let answer = hook.map(|hook| {
+            self.store
+                .call_client_authentication_hook(&hook, id, secret)
+        });
         answer.transpose()
     }
 

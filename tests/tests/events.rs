@@ -371,7 +371,8 @@ fn clients(settings: &[&str]) -> Database {
 /// Tries a secret, as one committed transaction; with what error.
 fn authenticate(client: &mut Client, id: &str, secret: &str, address: &str) -> Option<String> {
     let headers = format!(r#"{{"user-agent": "guesser", "x-forwarded-for": "{address}"}}"#);
-    let sql = "SELECT auth.token(grant_type => 'refresh_token', refresh_token => 'x', client_id => $1,
+    let sql =
+        "SELECT auth.token(grant_type => 'refresh_token', refresh_token => 'x', client_id => $1,
                                  client_secret => $2) ->> 'error'
                  FROM set_config('request.headers', $3, false)";
     let row = client.query_one(sql, &[&id, &secret, &headers]);
@@ -397,18 +398,31 @@ fn a_failed_authentication_of_a_client_is_recorded_counted_and_logged() {
         .batch_execute("LISTEN refresh_tokens")
         .expect("a listener");
     let answer = authenticate(&mut client, "web", "right", "192.0.2.7");
-    assert_eq!(answer.as_deref(), Some("invalid_grant"), "it has authenticated");
+    assert_eq!(
+        answer.as_deref(),
+        Some("invalid_grant"),
+        "it has authenticated"
+    );
     for _ in 0..500 {
         let answer = authenticate(&mut client, "web", "wrong", "192.0.2.7");
         assert_eq!(answer.as_deref(), Some("invalid_client"));
     }
-    let sql = "SELECT id, event, reason, user_agent, host(ip), num_nulls(user_id, session_id, token_id)
+    let sql =
+        "SELECT id, event, reason, user_agent, host(ip), num_nulls(user_id, session_id, token_id)
                  FROM auth.refresh_token_events";
     let rows = client.query(sql, &[]).expect("events");
     assert_eq!(rows.len(), 1, "once a minute");
     let row = &rows[0];
     let texts: Vec<&str> = (1..5).map(|at| row.get(at)).collect();
-    assert_eq!(texts, ["client_authentication_failed", "web", "guesser", "192.0.2.7"]);
+    assert_eq!(
+        texts,
+        [
+            "client_authentication_failed",
+            "web",
+            "guesser",
+            "192.0.2.7"
+        ]
+    );
     assert_eq!(row.get::<_, i32>(5), 3);
     assert_eq!(heard(&mut listener), [row.get::<_, i64>(0).to_string()]);
     assert_eq!(
@@ -428,7 +442,13 @@ fn a_failed_authentication_of_a_client_is_recorded_counted_and_logged() {
         .expect("a minute later");
     authenticate(&mut client, "web", "wrong", "192.0.2.7");
     let sql = "SELECT count(*) FROM auth.refresh_token_events";
-    assert_eq!(client.query_one(sql, &[]).expect("a number").get::<_, i64>(0), 3);
+    assert_eq!(
+        client
+            .query_one(sql, &[])
+            .expect("a number")
+            .get::<_, i64>(0),
+        3
+    );
 }
 
 /// Names, addresses and how often are the guesser's to choose: what they make of the table and the log is not.
@@ -438,10 +458,20 @@ fn guesses_fill_neither_the_table_nor_the_log() {
     let mut client = database.connect();
     let token = issue(&mut client, "alice");
     for n in 0..300 {
-        authenticate(&mut client, &format!("client {n}"), "wrong", &format!("192.0.2.{}", n % 250));
+        authenticate(
+            &mut client,
+            &format!("client {n}"),
+            "wrong",
+            &format!("192.0.2.{}", n % 250),
+        );
     }
     let sql = "SELECT count(*) FROM auth.refresh_token_events";
-    let count = |client: &mut Client| client.query_one(sql, &[]).expect("a number").get::<_, i64>(0);
+    let count = |client: &mut Client| {
+        client
+            .query_one(sql, &[])
+            .expect("a number")
+            .get::<_, i64>(0)
+    };
     assert_eq!(count(&mut client), 60);
     assert!(lines(&database, FAILED).len() <= 60);
 
@@ -450,7 +480,11 @@ fn guesses_fill_neither_the_table_nor_the_log() {
         .batch_execute("TRUNCATE auth.refresh_token_events")
         .expect("no events");
     let mut fresh = database.connect();
-    for name in ["é".repeat(5000), "a\n<28P01> LOG:  all is well".into(), token.token().into()] {
+    for name in [
+        "é".repeat(5000),
+        "a\n<28P01> LOG:  all is well".into(),
+        token.token().into(),
+    ] {
         authenticate(&mut fresh, &name, "wrong", "192.0.2.7");
     }
     let sql = "SELECT reason FROM auth.refresh_token_events ORDER BY id";
@@ -460,11 +494,17 @@ fn guesses_fill_neither_the_table_nor_the_log() {
     assert_eq!(reasons[1].as_deref(), Some("a\n<28P01> LOG:  all is well"));
     assert_eq!(reasons[2], None);
     let log = fs::read_to_string(database.cluster().log()).expect("a log");
-    assert!(log.contains("client \"a\\n<28P01> LOG:  all is well\""), "{log}");
+    assert!(
+        log.contains("client \"a\\n<28P01> LOG:  all is well\""),
+        "{log}"
+    );
     assert!(!log.contains(token.token()) && !log.lines().any(|line| line.contains("\n<")));
 
     // without events the log still has a line, and not one for each guess
-    let sql = format!("ALTER DATABASE {} SET refresh_tokens.events = 'none'", database.name);
+    let sql = format!(
+        "ALTER DATABASE {} SET refresh_tokens.events = 'none'",
+        database.name
+    );
     client.batch_execute(&sql).expect("a setting");
     let (before, events) = (lines(&database, FAILED).len(), count(&mut client));
     let mut fresh = database.connect();
