@@ -106,8 +106,8 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'introspect_json_wrapper';
 
 -- PostgREST's db-pre-request: refuses an access token whose session has ended, at once and not when the token expires.
--- A token without the claim session_id, and a request without a token, pass. Takes nothing. Error PGRST, which
--- PostgREST answers with status 401 and the challenge of RFC 6750, section 3.1.
+-- A token without the claim session_id, and a request without a token, pass; claims that can't be read don't. Takes
+-- nothing. Error PGRST, which PostgREST answers with status 401 and the challenge of RFC 6750, section 3.1.
 CREATE FUNCTION auth.check_session() RETURNS pg_catalog.void
 LANGUAGE plpgsql STRICT STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -138,8 +138,8 @@ REVOKE ALL ON FUNCTION auth.is_my_session_live() FROM PUBLIC;
 
 COMMENT ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
 COMMENT ON FUNCTION auth.token(pg_catalog.jsonb) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
-COMMENT ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 revocation endpoint: ends the session of a refresh token (RFC 7009).';
-COMMENT ON FUNCTION auth.revoke(pg_catalog.jsonb) IS 'OAuth 2 revocation endpoint: ends the session of a refresh token (RFC 7009).';
+COMMENT ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
+COMMENT ON FUNCTION auth.revoke(pg_catalog.jsonb) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
 COMMENT ON FUNCTION auth.introspect(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 introspection endpoint: tells what a token is good for (RFC 7662).';
 COMMENT ON FUNCTION auth.introspect(pg_catalog.jsonb) IS 'OAuth 2 introspection endpoint: tells what a token is good for (RFC 7662).';
 COMMENT ON FUNCTION auth.check_session() IS 'PostgREST''s db-pre-request: refuses the access token of a session that has ended.';

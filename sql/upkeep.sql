@@ -50,5 +50,5 @@ SELECT status, answers, stats_reset
 
 REVOKE ALL ON TABLE auth.refresh_token_answers FROM PUBLIC;
 
-COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, in all databases; no row unless the library is preloaded.';
+COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
 COMMENT ON COLUMN auth.refresh_token_answers.stats_reset IS 'Since when the answers are counted.';

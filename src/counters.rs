@@ -3,6 +3,7 @@
 //! They are there only if the library is preloaded. They count answers, in all databases; like the
 //! server's own statistics, also those of transactions that were rolled back.
 
+use crate::event::Event;
 use crate::grant::Status;
 use crate::store;
 use crate::time::Timestamp;
@@ -28,7 +29,18 @@ const STATUSES: [Status; 10] = [
 #[derive(Default)]
 struct Counters {
     answers: [AtomicU64; STATUSES.len()],
+    failed_authentications: AtomicU64,
     reset_at: AtomicI64,
+}
+
+impl Counters {
+    /// Each count and what it counts: a status, or the answer to a client that nobody gets to a token by.
+    fn labelled(&self) -> impl Iterator<Item = (&'static str, &AtomicU64)> {
+        let statuses = STATUSES.iter().map(|status| status.label());
+        let failed = Event::ClientAuthenticationFailed.label();
+        let more = [(failed, &self.failed_authentications)];
+        statuses.zip(&self.answers).chain(more)
+    }
 }
 
 // SAFETY: atomics alone, which every process may use at the same address or another.
@@ -68,11 +80,19 @@ pub fn count(status: Status) {
     }
 }
 
-/// Each status with the number of its answers, and since when they are counted. None without shared memory.
-pub fn read() -> Option<(Vec<(Status, u64)>, Timestamp)> {
+/// Counts a client that could not show that it is the one it said to be.
+pub fn count_failed_authentication() {
+    if let Some(counters) = counters() {
+        let count = &counters.failed_authentications;
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Each kind of answer with how often it was given, and since when they are counted. None without shared memory.
+pub fn read() -> Option<(Vec<(&'static str, u64)>, Timestamp)> {
     let counters = counters()?;
-    let answers = STATUSES.iter().zip(&counters.answers);
-    let answers = answers.map(|(&status, count)| (status, count.load(Ordering::Relaxed)));
+    let answers = counters.labelled();
+    let answers = answers.map(|(label, count)| (label, count.load(Ordering::Relaxed)));
     let since = Timestamp(counters.reset_at.load(Ordering::Relaxed));
     Some((answers.collect(), since))
 }
@@ -81,9 +101,8 @@ pub fn read() -> Option<(Vec<(Status, u64)>, Timestamp)> {
 pub fn reset() {
     if let Some(counters) = counters() {
         counters
-            .answers
-            .iter()
-            .for_each(|count| count.store(0, Ordering::Relaxed));
+            .labelled()
+            .for_each(|(_, count)| count.store(0, Ordering::Relaxed));
         counters.reset_at.store(store::now().0, Ordering::Relaxed);
     }
 }

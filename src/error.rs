@@ -4,6 +4,7 @@
 //! reports. An error means that the contract of a function was broken, or could not be kept; nothing
 //! is changed then. No message holds a token, a key or a digest.
 
+use crate::access_token::HookFault;
 use crate::signing::{MIN_SECRET_LEN, UnusableKey};
 use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
@@ -60,9 +61,9 @@ pub enum Error {
     /// The setting names no such function.
     #[error("refresh_tokens.access_token_hook names no function (jsonb) that returns jsonb")]
     AccessTokenHook,
-    /// The hook answered with something that is no set of claims.
-    #[error("the function of refresh_tokens.access_token_hook must return a JSON object")]
-    Claims,
+    /// The hook answered with claims that can't be signed.
+    #[error(transparent)]
+    Hook(#[from] HookFault),
     /// The setting names no such function.
     #[error(
         "refresh_tokens.client_authentication_hook names no function (text, text) that returns boolean"
@@ -100,7 +101,7 @@ impl Error {
             | Self::NoSessionClaim
             | Self::Alg
             | Self::Secret
-            | Self::Claims => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            | Self::Hook(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::AccessTokenHook | Self::ClientAuthenticationHook => {
                 PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION
             }
@@ -132,6 +133,9 @@ impl Error {
             Self::AccessTokenHook | Self::ClientAuthenticationHook => {
                 Some("Write the function's name with its schema.")
             }
+            Self::Hook(HookFault::Fixed(_) | HookFault::Expiry) => Some(
+                "It may add claims and change others than sub, session_id, jti and iat; exp can only be an earlier time.",
+            ),
             Self::SessionUnknown => Some("Leave session_id out to open a new session."),
             Self::SessionEnded => Some("The user has to log in again: leave session_id out."),
             Self::ReadOnly => {
@@ -171,6 +175,15 @@ pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
     log(PgLogLevel::LOG_SERVER_ONLY, code, &message, None);
 }
 
+/// Writes to the server's log that the authentication of `client` failed, with the class of a wrong password.
+/// The name is one that the caller chose: it stands in one line, whatever it is.
+pub fn log_failed_authentication(client: Option<&str>) {
+    let client = client.map_or_else(|| "unknown".into(), |name| format!("{name:?}"));
+    let message = format!("client authentication failed: client {client}");
+    let code = PgSqlErrorCode::ERRCODE_INVALID_PASSWORD;
+    log(PgLogLevel::LOG_SERVER_ONLY, code, &message, None);
+}
+
 /// Warns that a reuse was detected, and its revocation is undone if the transaction is rolled back.
 pub fn warn_undurable() {
     log(
@@ -185,7 +198,7 @@ pub fn warn_undurable() {
 
 /// Reports `message` below ERROR, without the statement and its context, in which a token may stand that is no bind parameter.
 fn log(level: PgLogLevel, code: PgSqlErrorCode, message: &str, hint: Option<&str>) {
-    let text = |text: &str| CString::new(text).expect("labels and ids have no NUL");
+    let text = |text: &str| CString::new(text).expect("labels, ids and escaped names have no NUL");
     let (message, hint) = (text(message), hint.map(text));
     // SAFETY: the calls that ereport() makes, in its order, on the backend's one thread; strings end in NUL, and what
     // errfinish keeps is copied or static. It may take an interrupt, which leaves by a jump: the guard makes a panic of

@@ -9,9 +9,10 @@ use pgrx::pg_sys;
 use serde_json::Value;
 use std::ffi::{CStr, CString};
 
-/// The claims of the caller's access token; none if there are none, or they name no user.
-pub fn claims() -> Option<Claims> {
-    Claims::parse(&option(&settings::claims_setting()?)?)
+/// The claims of the caller's access token.
+pub fn claims() -> Claims {
+    let json = settings::claims_setting().and_then(|name| option(&name));
+    json.map_or(Claims::NONE, |json| Claims::parse(&json))
 }
 
 /// The headers of the HTTP request that this call serves, as PostgREST hands them on.

@@ -1,21 +1,80 @@
 //! The headers of an HTTP request, as PostgREST hands them on: a JSON object in `request.headers`.
 //!
-//! A client chooses all of them. So whatever is not as it should be is taken for absent, and an
-//! address is believed only from proxies that a setting says to trust.
+//! A client chooses all of them. So a header that matters here is read whatever else is there; one that is
+//! not as it should be is taken for absent; and an address is believed only from proxies that a setting
+//! says to trust.
 
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use zeroize::Zeroizing;
 
-/// Headers longer than this are not read; servers take 8 to 64 kB.
-const MAX_BYTES: usize = 64 * 1024;
-
 /// The headers that matter here.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Headers {
-    fields: Map<String, Value>,
+    user_agent: Option<String>,
+    forwarded_for: Option<String>,
+    authorization: Option<Zeroizing<String>>,
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(headers: D) -> Result<Self, D::Error> {
+        headers.deserialize_map(Fields)
+    }
+}
+
+/// Reads the headers that matter out of a JSON object, and steps over the others: neither their number nor
+/// their size or depth matters. Of a header that comes twice, the last is taken.
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Headers;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of headers")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Headers, A::Error> {
+        let mut headers = Headers::default();
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "user-agent" => headers.user_agent = text(fields.next_value()?),
+                "x-forwarded-for" => headers.forwarded_for = text(fields.next_value()?),
+                "authorization" => {
+                    headers.authorization = text(fields.next_value()?).map(Zeroizing::new);
+                }
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(headers)
+    }
+}
+
+/// A header's value; none if it is no string. What is no character, and NUL, which PostgreSQL's text has not,
+/// is replaced.
+fn text(value: &RawValue) -> Option<String> {
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a string")
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
+            Ok(String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"))
+        }
+    }
+
+    // As bytes, a surrogate alone is no error.
+    let mut json = serde_json::Deserializer::from_str(value.get());
+    json.deserialize_bytes(Text).ok()
 }
 
 /// What the header `Authorization` says about the client (RFC 6749, section 2.3.1).
@@ -29,22 +88,14 @@ pub enum Basic {
 }
 
 impl Headers {
-    /// Reads a JSON object of strings.
+    /// Reads a JSON object of strings. Of anything else there are no headers.
     pub fn parse(json: &str) -> Self {
-        if json.len() > MAX_BYTES {
-            return Self::default();
-        }
-        let fields = serde_json::from_str(json).unwrap_or_default();
-        Self { fields }
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.fields.get(name)?.as_str()
+        serde_json::from_str(json).unwrap_or_default()
     }
 
     /// The client's user agent.
     pub fn user_agent(&self) -> Option<&str> {
-        self.get("user-agent")
+        self.user_agent.as_deref()
     }
 
     /// The client's address: the entry of `X-Forwarded-For` that the outermost of `trusted_proxies`
@@ -52,7 +103,7 @@ impl Headers {
     /// the client. None if no proxy is trusted, or the entry is no address.
     pub fn client_address(&self, trusted_proxies: usize) -> Option<IpAddr> {
         let skip = trusted_proxies.checked_sub(1)?;
-        let entry = self.get("x-forwarded-for")?.rsplit(',').nth(skip)?.trim();
+        let entry = self.forwarded_for.as_deref()?.rsplit(',').nth(skip)?.trim();
         let with_port = || entry.parse::<SocketAddr>().map(|address| address.ip());
         entry.parse().or_else(|_| with_port()).ok()
     }
@@ -60,7 +111,7 @@ impl Headers {
     /// The client's credentials, if it sends them in the header.
     pub fn basic(&self) -> Basic {
         let scheme = "basic ";
-        match self.get("authorization") {
+        match self.authorization.as_deref().map(String::as_str) {
             Some(value)
                 if value
                     .get(..scheme.len())
@@ -93,6 +144,7 @@ fn form_decode(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn address(forwarded: &str, trusted: usize) -> Option<String> {
         let json = serde_json::json!({ "x-forwarded-for": forwarded });
@@ -120,7 +172,6 @@ mod tests {
     #[test]
     fn garbage_is_no_header() {
         let deep = "[".repeat(100_000);
-        let long = format!(r#"{{"user-agent": "{}"}}"#, "x".repeat(1 << 20));
         for json in [
             "",
             "null",
@@ -128,12 +179,69 @@ mod tests {
             "[]",
             "{",
             r#"{"user-agent": 7}"#,
+            r#"{"user-agent": null, "authorization": ["Basic YXBwOg=="]}"#,
             &deep,
-            &long,
         ] {
             let headers = Headers::parse(json);
             assert_eq!(headers.user_agent(), None);
             assert!(matches!(headers.basic(), Basic::Absent));
+        }
+    }
+
+    #[test]
+    fn what_else_is_there_hides_nothing() {
+        let deep = "[".repeat(5000) + &"]".repeat(5000);
+        let long = "x".repeat(1 << 20);
+        let known = r#""user-agent": "a", "x-forwarded-for": "192.0.2.7", "authorization": "Basic YXBwOg==""#;
+        for json in [
+            format!(r#"{{{known}, "cookie": "{long}"}}"#),
+            format!(r#"{{"x": {deep}, {known}, "y": 1e400, "z": "\ud800"}}"#),
+            format!(r#"{{"user-agent": 7, "x-forwarded-for": {{}}, {known}}}"#),
+        ] {
+            let headers = Headers::parse(&json);
+            assert_eq!(headers.user_agent(), Some("a"));
+            assert!(headers.client_address(1).is_some());
+            assert!(matches!(headers.basic(), Basic::Credentials(..)));
+        }
+        let half = r#"{"user-agent": 7, "x-forwarded-for": "192.0.2.7"}"#;
+        assert!(Headers::parse(half).client_address(1).is_some());
+        let headers = Headers::parse(&format!(r#"{{"user-agent": "{long}"}}"#));
+        assert_eq!(
+            headers.user_agent(),
+            Some(&*long),
+            "whoever stores it cuts it"
+        );
+    }
+
+    #[test]
+    fn what_postgresql_can_not_hold_is_replaced() {
+        let json = r#"{"user-agent": "\u0000a\u0000", "x-forwarded-for": "192.0.2.7\u0000"}"#;
+        let headers = Headers::parse(json);
+        assert_eq!(headers.user_agent(), Some("\u{fffd}a\u{fffd}"));
+        assert_eq!(headers.client_address(1), None);
+        let lone = Headers::parse(r#"{"user-agent": "a\ud800b"}"#);
+        let lone = lone.user_agent().unwrap();
+        assert!(lone.starts_with('a') && lone.ends_with('b'), "{lone:?}");
+    }
+
+    proptest! {
+        /// Whatever a client calls itself is read to the letter, whatever comes before and after it.
+        #[test]
+        fn a_user_agent_is_read_to_the_letter(
+            agent in any::<String>(),
+            others in prop::collection::btree_map(any::<String>(), any::<String>(), 0..8),
+        ) {
+            let mut fields = serde_json::json!(others);
+            fields["user-agent"] = agent.as_str().into();
+            let headers = Headers::parse(&fields.to_string());
+            prop_assert_eq!(headers.user_agent(), Some(&*agent.replace('\0', "\u{fffd}")));
+        }
+
+        /// No text that a gateway hands on does more than say nothing.
+        #[test]
+        fn any_text_is_read(text in any::<String>()) {
+            let headers = Headers::parse(&text);
+            let _ = (headers.user_agent(), headers.client_address(1), headers.basic());
         }
     }
 

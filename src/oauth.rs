@@ -148,7 +148,7 @@ pub enum Refusal {
     UnsupportedGrantType,
     /// The scope is malformed, or exceeds what was granted.
     InvalidScope,
-    /// An access token, which ends with its session, or by itself.
+    /// An access token that names no session, and ends by itself alone.
     UnsupportedTokenType,
 }
 
@@ -174,7 +174,7 @@ impl Refusal {
             Self::UnsupportedGrantType => "The grant type is not supported: use refresh_token.",
             Self::InvalidScope => "The scope is malformed, or exceeds what was granted.",
             Self::UnsupportedTokenType => {
-                "An access token can't be revoked by itself: revoke the refresh token of its session."
+                "An access token can't be revoked by itself, and this one names no session to end."
             }
         }
     }

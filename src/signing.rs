@@ -171,6 +171,7 @@ impl SigningKey {
         // caller, who has the call's one time.
         let mut validation = Validation::new(self.alg.algorithm());
         validation.validate_exp = false;
+        validation.required_spec_claims.clear();
         validation.validate_aud = false;
         let token = jsonwebtoken::decode(token, &public, &validation);
         Some(token.ok()?.claims)
@@ -249,15 +250,21 @@ impl KeyRing {
         Ok(serde_json::json!({ "keys": keys }))
     }
 
-    /// The claims of `token`, if one of these keys has signed it and it has not expired.
+    /// The claims of `token`, if one of these keys has signed it, it has not expired, and it is valid by now (RFC
+    /// 7519, sections 4.1.4 and 4.1.5).
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
         let named = jsonwebtoken::decode_header(token).ok()?.kid;
         let mut keys = self
             .verifying(now)
             .filter(|key| key.name_in_tokens() == named);
         let claims = keys.find_map(|key| key.claims(token))?;
-        let expiry = claims.get("exp")?.as_i64()?;
-        (now.unix_seconds()? < expiry).then_some(claims)
+        let (now, exp) = (now.numeric_date()?, claims.get("exp")?.as_f64()?);
+        // A time that is there and can't be read is one that has not come.
+        let is_valid_by_now = match claims.get("nbf") {
+            None => true,
+            Some(nbf) => nbf.as_f64().is_some_and(|nbf| nbf <= now),
+        };
+        (is_valid_by_now && now < exp).then_some(claims)
     }
 }
 

@@ -59,6 +59,16 @@ impl Timestamp {
         }
     }
 
+    /// This time as a NumericDate (RFC 7519, section 2), with its fraction of a second; none if it is not finite.
+    pub fn numeric_date(self) -> Option<f64> {
+        let seconds = self.unix_seconds()?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "microseconds of these centuries have fewer than 53 bits"
+        )]
+        Some(seconds as f64 + self.0.rem_euclid(1_000_000) as f64 / 1e6)
+    }
+
     /// How long before `self` the time `earlier` was.
     pub fn since(self, earlier: Self) -> Micros {
         Micros(self.0.saturating_sub(earlier.0))
@@ -88,6 +98,9 @@ mod tests {
     fn unix_counts_from_1970() {
         assert_eq!(Timestamp(0).unix_seconds(), Some(946_684_800));
         assert_eq!(Timestamp(-1).unix_seconds(), Some(946_684_799));
+        assert_eq!(Timestamp(1_500_000).numeric_date(), Some(946_684_801.5));
+        assert_eq!(Timestamp(-500_000).numeric_date(), Some(946_684_799.5));
+        assert_eq!(Timestamp(i64::MAX).numeric_date(), None);
         assert_eq!(Timestamp(i64::MAX).unix_seconds(), None);
         assert_eq!(Timestamp(i64::MIN).unix_seconds(), None);
     }

@@ -17,7 +17,8 @@ pub const TOKEN_LEN: usize = 68;
 /// The length of a token's secret in bytes.
 pub const SECRET_LEN: usize = 32;
 
-const PREFIX: &str = "pgrt_";
+/// What every token begins with.
+pub const PREFIX: &str = "pgrt_";
 const VERSION: u8 = 1;
 /// version (1) · slot (2) · secret (32) · CRC-32 (4)
 const BODY_LEN: usize = 1 + 2 + SECRET_LEN + 4;

@@ -17,20 +17,18 @@ pub(super) struct Issuer<'a> {
     store: &'a Store<'a>,
     key: SigningKey,
     policy: AccessPolicy,
-    now: Timestamp,
 }
 
 impl<'a> Issuer<'a> {
     /// # Errors
     /// 55000: there is no signing key.
     pub(super) fn new(store: &'a Store<'a>) -> Result<Self, Error> {
-        let now = store::now();
         let keys = store.signing_keys()?;
+        let key = keys.signing(store::now()).ok_or(Error::NoSigningKey)?;
         Ok(Self {
             store,
-            key: keys.signing(now).ok_or(Error::NoSigningKey)?.clone(),
+            key: key.clone(),
             policy: settings::access_policy(),
-            now,
         })
     }
 
@@ -49,21 +47,22 @@ impl<'a> Issuer<'a> {
             session_id,
             client_id,
             scope,
-            session_expires_at: grant.session_expires_at,
+            expires_at: grant.expires_at,
         };
-        let (token, expires_in) = self.access_token(&subject)?;
-        Ok(oauth::token_response(
-            grant, &token, expires_in, scope, self.now,
-        ))
+        // One time for all that the answer says, and none from before a wait for the session's lock: so no
+        // rounding lets the access token outlive the refresh token.
+        let now = store::now();
+        let (token, expires_in) = self.access_token(&subject, now)?;
+        Ok(oauth::token_response(grant, &token, expires_in, scope, now))
     }
 
-    /// A signed token, and for how many seconds it is good.
-    fn access_token(&self, subject: &Subject<'_>) -> Result<(String, i64), Error> {
-        let claims = access_token::claims(&self.policy, subject, random_uuid()?, self.now);
-        let mut claims = self.hooked(claims)?;
-        let expiry = access_token::limit_expiry(&mut claims, &self.policy, subject, self.now);
-        let now = self.now.unix_seconds().unwrap_or(expiry);
-        Ok((self.key.sign(&claims)?, (expiry - now).max(0)))
+    /// A signed token, and for how many seconds from `now` on it is good.
+    fn access_token(&self, subject: &Subject<'_>, now: Timestamp) -> Result<(String, i64), Error> {
+        let claims = access_token::claims(&self.policy, subject, random_uuid()?, now);
+        let claims = self.hooked(claims)?;
+        let expiry = access_token::expiry_of(&claims);
+        let left = expiry.saturating_sub(now.unix_seconds().unwrap_or(expiry));
+        Ok((self.key.sign(&claims)?, left.max(0)))
     }
 
     /// What the application's hook makes of `claims`.
@@ -71,8 +70,8 @@ impl<'a> Issuer<'a> {
         let Some(hook) = settings::access_token_hook() else {
             return Ok(claims);
         };
-        let json = Value::from(claims).to_string();
+        let json = Value::from(claims.clone()).to_string();
         let json = self.store.call_access_token_hook(&hook, &json)?;
-        serde_json::from_str(&json.unwrap_or_default()).map_err(|_| Error::Claims)
+        Ok(access_token::hooked(&claims, &json.unwrap_or_default())?)
     }
 }

@@ -50,10 +50,20 @@ fn fitting<'a>(name: &'static str, value: &'a str) -> Result<&'a str, Error> {
 
 /// A user agent, cut to what is stored of it.
 pub(super) fn user_agent(value: Option<&str>) -> Option<&str> {
-    value.map(|text| match text.char_indices().nth(MAX_USER_AGENT_CHARS) {
+    value.map(|text| cut(text, MAX_USER_AGENT_CHARS))
+}
+
+/// A name that need not be one, cut to what a name can have.
+pub(super) fn beginning(name: &str) -> &str {
+    cut(name, MAX_CHARS)
+}
+
+/// The first `chars` characters of `text`.
+fn cut(text: &str, chars: usize) -> &str {
+    match text.char_indices().nth(chars) {
         Some((end, _)) => &text[..end],
         None => text,
-    })
+    }
 }
 
 /// A UUID as the pure modules know it.

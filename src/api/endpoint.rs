@@ -1,6 +1,8 @@
 //! What the OAuth endpoints share: the request and the client as PostgREST hands them on, the answer.
 
 use super::argument::{self, JsonText};
+use super::event::record_failed_authentication;
+use super::session::is_good;
 use crate::error::Error;
 use crate::gateway;
 use crate::headers::Headers;
@@ -28,6 +30,24 @@ impl From<Refusal> for Stop {
 impl<E: Into<Error>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+/// Who asks about a token.
+pub(super) enum Asker {
+    /// A client that has authenticated: a resource server is told about every token (RFC 7662, section 4).
+    Client,
+    /// A user, who is told about its own tokens alone.
+    User(String),
+}
+
+impl Asker {
+    /// Whether it may be told about a token of `user_id`.
+    pub(super) fn may_see(&self, user_id: Option<&str>) -> bool {
+        match self {
+            Self::Client => true,
+            Self::User(own) => user_id == Some(own),
+        }
     }
 }
 
@@ -91,25 +111,57 @@ pub(super) fn about(
 
 impl Call<'_> {
     /// The client, which the application's hook has accepted if there is one. Without a hook every
-    /// client is a public one, which says who it is and proves nothing.
+    /// client is a public one, which says who it is and proves nothing. A failure is recorded.
     pub(super) fn client(&self) -> Result<Client, Stop> {
-        let client = self.request.client(self.headers)?;
-        if let (Some(hook), Some(id)) = (settings::client_authentication_hook(), &client.id) {
-            let secret = client.secret.as_ref().map(|secret| secret.as_str());
-            let store = self.store;
-            if !store.call_client_authentication_hook(&hook, id, secret)? {
-                return Err(Refusal::InvalidClient.into());
-            }
+        let client = self.request.client(self.headers);
+        let name = match &client {
+            Ok(client) if self.is_accepted(client)? => None,
+            Ok(client) => Some(client.id.as_deref()),
+            Err(Refusal::InvalidClient) => Some(self.request.client_id.as_deref()),
+            Err(_) => None,
+        };
+        if let Some(name) = name {
+            record_failed_authentication(self.store, name, &self.caller())?;
+            return Err(Refusal::InvalidClient.into());
         }
-        Ok(client)
+        Ok(client?)
     }
 
-    /// Whether whoever calls has shown who it is: by a client's secret that the hook has accepted, or by
-    /// an access token that the gateway has verified.
-    pub(super) fn is_authorized(&self, client: &Client) -> bool {
-        let is_authenticated =
-            client.secret.is_some() && settings::client_authentication_hook().is_some();
-        is_authenticated || gateway::claims().is_some()
+    /// Whether the hook, if there is one, accepts `client` with what it has sent.
+    fn is_accepted(&self, client: &Client) -> Result<bool, Error> {
+        let secret = client.secret.as_ref().map(|secret| secret.as_str());
+        match &client.id {
+            Some(id) => Ok(self.ask_hook(id, secret)?.unwrap_or(true)),
+            None => Ok(true),
+        }
+    }
+
+    /// What the hook says of a client; none without a hook.
+    fn ask_hook(&self, id: &str, secret: Option<&str>) -> Result<Option<bool>, Error> {
+        let hook = settings::client_authentication_hook();
+        let answer = hook.map(|hook| {
+            self.store
+                .call_client_authentication_hook(&hook, id, secret)
+        });
+        answer.transpose()
+    }
+
+    /// Who has shown to be calling: an accepted `client` by its secret, or a user by an access token that the
+    /// gateway has verified, and whose session is live.
+    ///
+    /// A secret shows something only where the hook refuses the same client without one: else it accepts
+    /// whatever a public client sends along.
+    pub(super) fn asker(&self, client: &Client) -> Result<Asker, Stop> {
+        if let (Some(id), Some(_)) = (&client.id, &client.secret)
+            && self.ask_hook(id, None)? == Some(false)
+        {
+            return Ok(Asker::Client);
+        }
+        let claims = gateway::claims();
+        match claims.user_id() {
+            Some(user_id) if is_good(self.store, &claims)? => Ok(Asker::User(user_id.to_owned())),
+            _ => Err(Refusal::InvalidClient.into()),
+        }
     }
 
     /// Who calls, as far as it is recorded.

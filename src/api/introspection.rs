@@ -1,10 +1,10 @@
 use super::argument::JsonText;
-use super::endpoint::{self, Call, Stop, serve};
+use super::endpoint::{self, Asker, Call, Stop, serve};
 use super::present::{Presentation, parse};
-use crate::claims::session_id;
+use super::session::is_good;
+use crate::claims::Claims;
 use crate::error::Error;
 use crate::introspection::{active_access_token, inactive};
-use crate::oauth::Refusal;
 use crate::settings;
 use crate::store::{self, Store};
 use pgrx::JsonB;
@@ -16,11 +16,12 @@ use serde_json::Value;
 /// for a form, and for a JSON body with no other keys.
 ///
 /// Takes the parameters of the request; all may be NULL. Whoever asks must have shown who it is (RFC
-/// 7662, section 2.1): by a client's secret, as for `auth.token`, or by an access token with the claim
-/// `sub`, which PostgREST has verified. Otherwise somebody who found a token could try it out unseen.
+/// 7662, section 2.1): a client by a secret that its hook asks for, or a user by an access token with the claim
+/// `sub`, which PostgREST has verified and whose session is live. Otherwise somebody who found a token could try
+/// it out unseen. Such a client is told about every token, a user about its own.
 ///
 /// Returns what `auth.introspect_refresh_token` does for a refresh token; for an access token that one
-/// of the signing keys has signed, `active`, `token_type` and its claims, as long as it has not expired
+/// of the signing keys has signed, `active`, `token_type` and its claims, as long as it is valid
 /// and its session is live; else `{"active": false}`. Or `error` and `error_description`, as `auth.token`.
 ///
 /// # Errors
@@ -47,11 +48,9 @@ pub fn introspect_json(body: Option<JsonText>) -> Result<JsonB, ErrorReport> {
 fn introspect(call: &Call<'_>) -> Result<Value, Stop> {
     let (text, store) = (call.request.token()?, call.store);
     let client = call.client()?;
-    if !call.is_authorized(&client) {
-        return Err(Refusal::InvalidClient.into());
-    }
+    let asker = call.asker(&client)?;
     let Some(token) = parse(Some(text)) else {
-        return Ok(access_token(store, text)?);
+        return Ok(access_token(store, text, &asker)?);
     };
     let policy = settings::policy();
     let presentation = Presentation {
@@ -59,19 +58,16 @@ fn introspect(call: &Call<'_>) -> Result<Value, Stop> {
         token: &token,
         policy: &policy,
     };
-    Ok(presentation.introspect()?)
+    Ok(presentation.introspect(|user_id| asker.may_see(user_id))?)
 }
 
-fn access_token(store: &Store<'_>, text: &str) -> Result<Value, Error> {
-    let now = store::now();
-    let Some(claims) = store.signing_keys()?.verify(text, now) else {
+fn access_token(store: &Store<'_>, text: &str, asker: &Asker) -> Result<Value, Error> {
+    let Some(claims) = store.signing_keys()?.verify(text, store::now()) else {
         return Ok(inactive());
     };
-    if let Some(id) = session_id(&claims) {
-        let session = store.session(id)?;
-        if session.is_none_or(|session| session.expiry(&settings::policy(), now).is_some()) {
-            return Ok(inactive());
-        }
+    let read = Claims::of_token(&claims);
+    if !asker.may_see(read.user_id()) || !is_good(store, &read)? {
+        return Ok(inactive());
     }
     Ok(active_access_token(claims))
 }

@@ -78,11 +78,8 @@ pub fn list_my_sessions() -> Result<
     >,
     ErrorReport,
 > {
-    let rows = match gateway::claims() {
-        Some(claims) => rows(&claims.user_id)?,
-        None => Vec::new(),
-    };
-    Ok(TableIterator::new(rows))
+    let rows = gateway::claims().user_id().map(rows).transpose()?;
+    Ok(TableIterator::new(rows.unwrap_or_default()))
 }
 
 type Row = (

@@ -18,12 +18,13 @@ use pgrx::prelude::*;
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn revoke_my_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorReport> {
-    let (Some(id), Some(claims)) = (argument::uuid(session_id), gateway::claims()) else {
+    let claims = gateway::claims();
+    let (Some(id), Some(user_id)) = (argument::uuid(session_id), claims.user_id()) else {
         return Ok(0);
     };
     Ok(store::write(|store| {
         // Looked at first, so that nobody can lock another user's session.
-        let is_own = |user: Option<String>| user.as_deref() == Some(&claims.user_id);
+        let is_own = |user: Option<String>| user.as_deref() == Some(user_id);
         if !store
             .session(id)?
             .is_some_and(|session| is_own(session.user_id))
@@ -41,15 +42,16 @@ pub fn revoke_my_session(session_id: Option<pgrx::Uuid>) -> Result<i64, ErrorRep
 /// till then; 0 without claims that name a user.
 ///
 /// # Errors
-/// 22023 if the claims name a user and no session; else as `auth.revoke_refresh_token`.
+/// 22023 if the claims name a user and no session, or one that can't be read; else as `auth.revoke_refresh_token`.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn revoke_my_other_sessions() -> Result<i64, ErrorReport> {
-    let Some(claims) = gateway::claims() else {
+    let claims = gateway::claims();
+    let Some(user_id) = claims.user_id() else {
         return Ok(0);
     };
-    let own = claims.session_id.ok_or(Error::NoSessionClaim)?;
+    let own = claims.session_id().ok_or(Error::NoSessionClaim)?;
     Ok(store::write(|store| {
-        end_user_sessions(store, &claims.user_id, Some(own))
+        end_user_sessions(store, user_id, Some(own))
     })?)
 }

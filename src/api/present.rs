@@ -279,9 +279,15 @@ impl Presentation<'_> {
         )
     }
 
-    /// Whether `scope` asks for more than the session has, where `client_id` would be given a token.
-    /// What else there is to refuse is for [`Presentation::rotate`] to say.
-    pub(super) fn exceeds(&self, client_id: Option<&str>, scope: &str) -> Result<bool, Error> {
+    /// Whether `scope` asks for more than the session has, where `client_id` would be given a token. Since that
+    /// tells whoever asks that the token is live, it is recorded; the token stays as it is, for the client
+    /// that asked for too much. What else there is to refuse is for [`Presentation::rotate`] to say.
+    pub(super) fn exceeds(
+        &self,
+        client_id: Option<&str>,
+        scope: &str,
+        caller: &Caller<'_>,
+    ) -> Result<bool, Error> {
         let Some((Verdict::Rotate | Verdict::Keep | Verdict::Retry(_), held)) = self.look()? else {
             return Ok(false);
         };
@@ -290,15 +296,31 @@ impl Presentation<'_> {
             return Ok(false);
         }
         let granted = session.id.map_or(Ok(None), |id| self.store.scopes(id))?;
-        Ok(!scope::is_within(scope, &granted.unwrap_or_default()))
+        if scope::is_within(scope, &granted.unwrap_or_default()) {
+            return Ok(false);
+        }
+        record(
+            self.store,
+            Event::ScopeExceeded,
+            &[held.row.id],
+            held.now,
+            caller,
+        )?;
+        Ok(true)
     }
 
-    /// The answer of introspection: only a live token is active.
-    pub(super) fn introspect(&self) -> Result<Value, Error> {
+    /// The answer of introspection to somebody who `may_see` tokens of certain users: only a live token is active.
+    pub(super) fn introspect(
+        &self,
+        may_see: impl FnOnce(Option<&str>) -> bool,
+    ) -> Result<Value, Error> {
         let Some((Verdict::Rotate | Verdict::Keep, held)) = self.look()? else {
             return Ok(introspection::inactive());
         };
         let session = &held.facts.session;
+        if !may_see(session.user_id.as_deref()) {
+            return Ok(introspection::inactive());
+        }
         let scopes = session.id.map_or(Ok(None), |id| self.store.scopes(id))?;
         Ok(introspection::active(
             session,

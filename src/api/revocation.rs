@@ -1,9 +1,10 @@
 use super::argument::JsonText;
 use super::endpoint::{self, Call, Stop, serve};
 use super::present::parse;
-use super::revoke::told;
-use crate::oauth::Refusal;
-use crate::store;
+use super::revoke::{end_session, told};
+use crate::claims::{BoundTo, Claims};
+use crate::oauth::{Client, Refusal};
+use crate::store::{self, Store};
 use pgrx::JsonB;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -15,9 +16,12 @@ use serde_json::{Value, json};
 /// Takes the parameters of the request; all may be NULL. The hint is not needed: a token shows what it
 /// is. The client may authenticate as for `auth.token`.
 ///
+/// Ends the session of a refresh token, or of an access token that one of the signing keys has signed and that is
+/// valid (RFC 7009, section 2.1).
+///
 /// Returns `{}`, also for a token that is unknown or has ended (RFC 7009, section 2.2). Or `error` and
 /// `error_description`, as `auth.token` does: `invalid_grant` where the session belongs to another client,
-/// `unsupported_token_type` for an access token of ours, which ends with its session.
+/// `unsupported_token_type` for an access token that names no session.
 ///
 /// # Errors
 /// As `auth.revoke_refresh_token`; 42883 for a hook that isn't there; what the hook raises.
@@ -44,18 +48,33 @@ fn revoke(call: &Call<'_>) -> Result<Value, Stop> {
     let (text, store) = (call.request.token()?, call.store);
     let client = call.client()?;
     let Some(token) = parse(Some(text)) else {
-        let is_ours = store.signing_keys()?.verify(text, store::now()).is_some();
-        return match is_ours {
-            true => Err(Refusal::UnsupportedTokenType.into()),
-            false => Ok(json!({})),
-        };
+        return revoke_access_token(store, text, &client);
     };
     let digest = token.digest();
-    // A session that is bound to no client is ended by whoever holds its token.
-    let owner = store.client_of(&digest)?;
-    if owner.is_some() && owner != client.id {
-        return Err(Refusal::InvalidGrant.into());
-    }
+    is_owner(&client, store.client_of(&digest)?)?;
     told(store, &store.revoke_family(digest.as_str())?)?;
     Ok(json!({}))
+}
+
+/// Ends the session of an access token, if it is a good one.
+fn revoke_access_token(store: &Store<'_>, text: &str, client: &Client) -> Result<Value, Stop> {
+    if let Some(claims) = store.signing_keys()?.verify(text, store::now()) {
+        let BoundTo::Session(id) = Claims::of_token(&claims).bound_to() else {
+            return Err(Refusal::UnsupportedTokenType.into());
+        };
+        if let Some(session) = store.session(id)? {
+            is_owner(client, session.client_id)?;
+            end_session(store, id)?;
+        }
+    }
+    Ok(json!({}))
+}
+
+/// Refuses `client` a session that is bound to another one. One that is bound to no client is ended by
+/// whoever holds its token.
+fn is_owner(client: &Client, owner: Option<String>) -> Result<(), Refusal> {
+    match owner.is_some() && owner != client.id {
+        true => Err(Refusal::InvalidGrant),
+        false => Ok(()),
+    }
 }

@@ -1,5 +1,7 @@
 use super::argument;
+use crate::claims::{BoundTo, Claims};
 use crate::error::Error;
+use crate::store::Store;
 use crate::{gateway, settings, store};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -16,23 +18,32 @@ pub fn is_session_live(session_id: Option<pgrx::Uuid>) -> Result<bool, ErrorRepo
     let Some(id) = argument::uuid(session_id) else {
         return Ok(false);
     };
-    Ok(is_live(id)?)
+    Ok(store::read(|store| is_live(store, id))?)
 }
 
 /// Whether the session that the claims of the access token name is live: what `auth.check_session()`
 /// asks.
 ///
-/// Takes nothing. Returns true without claims, and for claims that name no session: those are not of this
-/// extension's tokens. Works on a standby and in a read-only transaction.
+/// Takes nothing. Returns true without claims, and for claims without `session_id`: those are not of this
+/// extension's tokens. Returns false for claims that can't be read: no JSON object, a `session_id` that is no
+/// UUID, or one beside a `sub` that is no string or empty. Works on a standby and in a read-only transaction.
 #[pg_extern(security_definer, stable)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn is_my_session_live() -> Result<bool, ErrorReport> {
-    let id = gateway::claims().and_then(|claims| claims.session_id);
-    Ok(id.map_or(Ok(true), is_live)?)
+    let claims = gateway::claims();
+    Ok(store::read(|store| is_good(store, &claims))?)
 }
 
-fn is_live(id: Uuid) -> Result<bool, Error> {
-    let policy = settings::policy();
-    let session = store::read(|store| store.session(id))?;
-    Ok(session.is_some_and(|session| session.expiry(&policy, store::now()).is_none()))
+/// Whether `claims` are good: the session that they name, if they name one, is live.
+pub(super) fn is_good(store: &Store<'_>, claims: &Claims) -> Result<bool, Error> {
+    match claims.bound_to() {
+        BoundTo::Nothing => Ok(true),
+        BoundTo::Unreadable => Ok(false),
+        BoundTo::Session(id) => is_live(store, id),
+    }
+}
+
+fn is_live(store: &Store<'_>, id: Uuid) -> Result<bool, Error> {
+    let session = store.session(id)?;
+    Ok(session.is_some_and(|session| session.expiry(&settings::policy(), store::now()).is_none()))
 }

@@ -57,7 +57,8 @@ pub fn read_refresh_token_stats() -> Result<
 }
 
 /// What `auth.refresh_token_answers` shows: how often each status was answered since the server's start,
-/// or since the last `auth.reset_refresh_token_stats()`, in all databases.
+/// or since the last `auth.reset_refresh_token_stats()`, in all databases; and how often the authentication of a
+/// client failed, as `client_authentication_failed`.
 ///
 /// Takes nothing. Returns no row unless the library is in `shared_preload_libraries`.
 #[pg_extern(security_definer, volatile)]
@@ -83,7 +84,7 @@ pub fn read_refresh_token_answers() -> Result<
     let since = time(since).ok_or(Error::UnexpectedNull)?;
     let rows: Vec<_> = counts
         .into_iter()
-        .map(|(status, count)| (status.label().to_owned(), count.cast_signed(), since))
+        .map(|(status, count)| (status.to_owned(), count.cast_signed(), since))
         .collect();
     Ok(TableIterator::new(rows))
 }

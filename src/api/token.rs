@@ -20,11 +20,13 @@ use serde_json::Value;
 /// `scope`, and when the refresh token and the session end in seconds, `refresh_token_timeout` and
 /// `authorization_expires_in`. Or `error` and `error_description` (RFC 6749, section 5.2), with the status
 /// in the setting `response.status`: 401 for `invalid_client`, else 400. A refusal is returned, never
-/// raised: the revocation that came of it must be committed.
+/// raised: the revocation that came of it must be committed. A scope that is wider than what was consented to is
+/// refused, and recorded as `scope_exceeded`, with a token that would be good; with any other, that is what counts.
 ///
 /// # Errors
 /// As `auth.rotate_refresh_token`; 55000 without a signing key; 42883 for a hook that isn't there; 22023
-/// for a hook that returns no JSON object; what a hook raises. Nothing is changed then.
+/// for a hook that returns no JSON object, or one that changes `sub`, `session_id`, `jti` or `iat`, or makes `exp`
+/// later; what a hook raises. Nothing is changed then.
 #[pg_extern(sql = false)]
 pub fn token_form(
     grant_type: Option<String>,
@@ -66,12 +68,13 @@ fn token(call: &Call<'_>) -> Result<Value, Stop> {
         token: &token,
         policy: &policy,
     };
+    let caller = call.caller();
     if let Some(scope) = scope
-        && presentation.exceeds(client_id, scope)?
+        && presentation.exceeds(client_id, scope, &caller)?
     {
         return Err(Refusal::InvalidScope.into());
     }
-    let grant = presentation.rotate(client_id, &call.caller())?;
+    let grant = presentation.rotate(client_id, &caller)?;
     if grant.refresh_token.is_none() {
         return Err(Refusal::InvalidGrant.into());
     }

@@ -37,6 +37,40 @@ fn what_a_key_signs_it_verifies_after_a_way_through_the_table() {
     }
 }
 
+/// RFC 7519: a NumericDate may have a fraction, and before `nbf` a token is not to be accepted.
+#[test]
+fn a_token_is_good_between_two_times_of_any_form() {
+    let (now, key) = (Timestamp(1_500_000), key(Alg::Hs256, 0));
+    let ring = KeyRing::new(vec![key.clone()]);
+    let at = now.unix_seconds().unwrap();
+    for (exp, nbf, good) in [
+        (Value::from(at + 1), None, true),
+        ((at as f64 + 0.75).into(), None, true),
+        ((at as f64 + 0.25).into(), None, false),
+        (1e12.into(), None, true),
+        (at.into(), None, false),
+        ((-1).into(), None, false),
+        ("9999999999".into(), None, false),
+        (Value::Null, None, false),
+        ((at + 9).into(), Some(Value::from(at)), true),
+        ((at + 9).into(), Some((at as f64 + 0.25).into()), true),
+        ((at + 9).into(), Some((at as f64 + 0.75).into()), false),
+        ((at + 9).into(), Some((at + 1).into()), false),
+        ((at + 9).into(), Some((-7).into()), true),
+        ((at + 9).into(), Some(Value::Null), false),
+        ((at + 9).into(), Some("0".into()), false),
+    ] {
+        let mut claims = claims(0);
+        claims.insert("exp".into(), exp);
+        claims.extend(nbf.map(|nbf| ("nbf".into(), nbf)));
+        let token = key.sign(&claims).unwrap();
+        assert_eq!(ring.verify(&token, now).is_some(), good, "{claims:?}");
+    }
+    let mut endless = claims(0);
+    endless.remove("exp");
+    assert_eq!(ring.verify(&key.sign(&endless).unwrap(), now), None);
+}
+
 #[test]
 fn a_tampered_token_is_none() {
     let now = Timestamp(5);

@@ -3,7 +3,7 @@
 use super::Store;
 use super::plan::plan;
 use super::present::Caller;
-use super::row::timestamp_argument;
+use super::row::{required, timestamp_argument};
 use crate::error::Error;
 use crate::event::Event;
 use crate::time::Timestamp;
@@ -23,6 +23,17 @@ plan!(
         BOOLOID
     ]
 );
+
+plan!(
+    RECORD_FAILURE,
+    fresh,
+    "record_failure.sql",
+    [TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID, INT8OID]
+);
+plan!(SEND, fresh, "send.sql", [INT8OID]);
+
+/// How many failures are recorded in a minute, whatever names and addresses they come under.
+const FAILURES_PER_MINUTE: i64 = 60;
 
 impl Store<'_> {
     /// Records that `event` happened to `tokens` at the time `at`, and sends it if it `notifies`. Gives whether it is
@@ -51,6 +62,45 @@ impl Store<'_> {
             notifies.into(),
         ];
         Ok(!RECORD.run(self.client, &arguments)?.is_empty())
+    }
+
+    /// Records `event`, which has to do with no token, at the time `at`, and sends it if it `notifies`; whether it was
+    /// recorded.
+    ///
+    /// Names and addresses are the caller's to choose. So the same one is recorded once a minute at the most, and no
+    /// more than [`FAILURES_PER_MINUTE`] of all together; of those that run at the same time, one each.
+    pub fn record_failure(
+        &self,
+        event: Event,
+        reason: Option<&str>,
+        at: Timestamp,
+        caller: &Caller<'_>,
+        notifies: bool,
+    ) -> Result<bool, Error> {
+        if !has_events() {
+            return Ok(false);
+        }
+        let arguments = [
+            event.label().into(),
+            timestamp_argument(at),
+            reason.into(),
+            caller.user_agent.into(),
+            caller.ip.clone().into(),
+            FAILURES_PER_MINUTE.into(),
+        ];
+        let recorded = RECORD_FAILURE.run(self.client, &arguments)?;
+        if recorded.is_empty() {
+            return Ok(false);
+        }
+        if notifies {
+            self.send(required(&recorded.first(), 1)?)?;
+        }
+        Ok(true)
+    }
+
+    /// Tells those who listen of the event `id`, when the transaction commits.
+    fn send(&self, id: i64) -> Result<(), Error> {
+        SEND.run(self.client, &[id.into()]).map(drop)
     }
 }
 

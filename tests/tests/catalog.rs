@@ -149,6 +149,7 @@ fn events_have_the_columns_of_the_design_and_outlive_what_they_tell_of() {
     assert_eq!(
         indexes(&mut client, "auth.refresh_token_events"),
         [
+            "CREATE INDEX refresh_token_events_no_token_idx ON auth.refresh_token_events USING btree (occurred_at) WHERE (token_id IS NULL)",
             "CREATE INDEX refresh_token_events_occurred_at_idx ON auth.refresh_token_events USING btree (occurred_at)",
             "CREATE UNIQUE INDEX refresh_token_events_pkey ON auth.refresh_token_events USING btree (id)",
             "CREATE INDEX refresh_token_events_token_id_idx ON auth.refresh_token_events USING btree (token_id)",

@@ -386,3 +386,172 @@ fn each_reuse_is_a_line_of_the_log_without_the_token() {
     assert_eq!(log.matches("reuse detected").count(), 4);
     assert!(!log.contains("STATEMENT") && !log.contains(family[0].token()));
 }
+
+/// A database whose clients need a secret, on a cluster whose log is looked at.
+fn clients(settings: &[&str]) -> Database {
+    let cluster = Arc::new(Cluster::start(settings));
+    let database = Database::create_in(&cluster);
+    let name = &database.name;
+    let sql = format!(
+        "CREATE SCHEMA app;
+         CREATE FUNCTION app.authenticate(client_id text, client_secret text) RETURNS boolean
+         LANGUAGE sql RETURN client_secret = 'right';
+         ALTER DATABASE {name} SET refresh_tokens.client_authentication_hook = 'app.authenticate';
+         ALTER DATABASE {name} SET refresh_tokens.trusted_proxies = 1"
+    );
+    database.connect().batch_execute(&sql).expect("a hook");
+    database
+}
+
+/// Tries a secret, as one committed transaction; with what error.
+fn authenticate(client: &mut Client, id: &str, secret: &str, address: &str) -> Option<String> {
+    let headers = format!(r#"{{"user-agent": "guesser", "x-forwarded-for": "{address}"}}"#);
+    let sql =
+        "SELECT auth.token(grant_type => 'refresh_token', refresh_token => 'x', client_id => $1,
+                                 client_secret => $2) ->> 'error'
+                 FROM set_config('request.headers', $3, false)";
+    let row = client.query_one(sql, &[&id, &secret, &headers]);
+    row.expect("an answer").get(0)
+}
+
+fn lines(database: &Database, what: &str) -> Vec<String> {
+    let log = fs::read_to_string(database.cluster().log()).expect("a log");
+    let lines = log.lines().filter(|line| line.contains(what));
+    lines.map(str::to_owned).collect()
+}
+
+const FAILED: &str = "client authentication failed";
+
+#[test]
+fn a_failed_authentication_of_a_client_is_recorded_counted_and_logged() {
+    let database = clients(&[
+        "log_line_prefix = '<%e> '",
+        "shared_preload_libraries = 'refresh_tokens'",
+    ]);
+    let (mut client, mut listener) = (database.connect(), database.connect());
+    listener
+        .batch_execute("LISTEN refresh_tokens")
+        .expect("a listener");
+    let answer = authenticate(&mut client, "web", "right", "192.0.2.7");
+    assert_eq!(
+        answer.as_deref(),
+        Some("invalid_grant"),
+        "it has authenticated"
+    );
+    for _ in 0..500 {
+        let answer = authenticate(&mut client, "web", "wrong", "192.0.2.7");
+        assert_eq!(answer.as_deref(), Some("invalid_client"));
+    }
+    let sql =
+        "SELECT id, event, reason, user_agent, host(ip), num_nulls(user_id, session_id, token_id)
+                 FROM auth.refresh_token_events";
+    let rows = client.query(sql, &[]).expect("events");
+    assert_eq!(rows.len(), 1, "once a minute");
+    let row = &rows[0];
+    let texts: Vec<&str> = (1..5).map(|at| row.get(at)).collect();
+    assert_eq!(
+        texts,
+        [
+            "client_authentication_failed",
+            "web",
+            "guesser",
+            "192.0.2.7"
+        ]
+    );
+    assert_eq!(row.get::<_, i32>(5), 3);
+    assert_eq!(heard(&mut listener), [row.get::<_, i64>(0).to_string()]);
+    assert_eq!(
+        lines(&database, FAILED),
+        ["<28P01> LOG:  client authentication failed: client \"web\""]
+    );
+    let sql = "SELECT answers FROM auth.refresh_token_answers WHERE status = 'client_authentication_failed'";
+    let row = client.query_one(sql, &[]).expect("a count");
+    assert_eq!(row.get::<_, i64>(0), 500);
+
+    // another address is another guesser, and a minute later it is news
+    authenticate(&mut client, "web", "wrong", "192.0.2.8");
+    client
+        .batch_execute(
+            "UPDATE auth.refresh_token_events SET occurred_at = occurred_at - interval '61 s'",
+        )
+        .expect("a minute later");
+    authenticate(&mut client, "web", "wrong", "192.0.2.7");
+    let sql = "SELECT count(*) FROM auth.refresh_token_events";
+    assert_eq!(
+        client
+            .query_one(sql, &[])
+            .expect("a number")
+            .get::<_, i64>(0),
+        3
+    );
+}
+
+/// Names, addresses and how often are the guesser's to choose: what they make of the table and the log is not.
+#[test]
+fn guesses_fill_neither_the_table_nor_the_log() {
+    let database = clients(&[]);
+    let mut client = database.connect();
+    let token = issue(&mut client, "alice");
+    for n in 0..300 {
+        authenticate(
+            &mut client,
+            &format!("client {n}"),
+            "wrong",
+            &format!("192.0.2.{}", n % 250),
+        );
+    }
+    let sql = "SELECT count(*) FROM auth.refresh_token_events";
+    let count = |client: &mut Client| {
+        client
+            .query_one(sql, &[])
+            .expect("a number")
+            .get::<_, i64>(0)
+    };
+    assert_eq!(count(&mut client), 60);
+    assert!(lines(&database, FAILED).len() <= 60);
+
+    // a long name is cut, a line is one line, and a token in the wrong place is not written down
+    client
+        .batch_execute("TRUNCATE auth.refresh_token_events")
+        .expect("no events");
+    let mut fresh = database.connect();
+    for name in [
+        "é".repeat(5000),
+        "a\n<28P01> LOG:  all is well".into(),
+        token.token().into(),
+    ] {
+        authenticate(&mut fresh, &name, "wrong", "192.0.2.7");
+    }
+    let sql = "SELECT reason FROM auth.refresh_token_events ORDER BY id";
+    let rows = fresh.query(sql, &[]).expect("events");
+    let reasons: Vec<Option<String>> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(reasons[0], Some("é".repeat(255)));
+    assert_eq!(reasons[1].as_deref(), Some("a\n<28P01> LOG:  all is well"));
+    assert_eq!(reasons[2], None);
+    let log = fs::read_to_string(database.cluster().log()).expect("a log");
+    assert!(
+        log.contains("client \"a\\n<28P01> LOG:  all is well\""),
+        "{log}"
+    );
+    assert!(!log.contains(token.token()) && !log.lines().any(|line| line.contains("\n<")));
+
+    // without events the log still has a line, and not one for each guess
+    let sql = format!(
+        "ALTER DATABASE {} SET refresh_tokens.events = 'none'",
+        database.name
+    );
+    client.batch_execute(&sql).expect("a setting");
+    let (before, events) = (lines(&database, FAILED).len(), count(&mut client));
+    let mut fresh = database.connect();
+    for _ in 0..300 {
+        authenticate(&mut fresh, "web", "wrong", "192.0.2.7");
+        // nor by taking back what is written
+        let mut transaction = fresh.transaction().expect("a transaction");
+        let sql = "SELECT auth.token(grant_type => 'refresh_token', refresh_token => 'x', client_id => 'web')";
+        transaction.execute(sql, &[]).expect("an answer");
+        transaction.rollback().expect("a rollback");
+    }
+    assert_eq!(count(&mut client), events);
+    let more = lines(&database, FAILED).len() - before;
+    assert!((1..=10).contains(&more), "{more}");
+}

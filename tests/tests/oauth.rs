@@ -3,7 +3,7 @@
 
 use postgres::{Client, Transaction};
 use refresh_tokens_tests::format::unknown_token;
-use refresh_tokens_tests::{Database, contents, error_code, pass_time};
+use refresh_tokens_tests::{Database, contents, error_code, pass_time, wait_until};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -186,7 +186,7 @@ fn named_arguments_do_what_a_document_does() {
     let revoked = request(&mut client).run(sql, refreshed.text("refresh_token"));
     assert_eq!((revoked.status, revoked.body), (200, json!({})));
     let sql = "SELECT auth.introspect(token => $1)::text";
-    let claims = json!({ "sub": "service" });
+    let claims = json!({ "sub": "alice" });
     let looked = request(&mut client)
         .with("request.jwt.claims", claims)
         .run(sql, refreshed.text("refresh_token"));
@@ -231,6 +231,56 @@ fn a_token_never_outlives_its_session() {
         "{}",
         life(&refreshed)
     );
+}
+
+/// Else the client would learn too late that there is nothing left to refresh with.
+#[test]
+fn an_access_token_never_outlives_the_refresh_token_that_came_with_it() {
+    let database = database();
+    let mut client = database.connect();
+    execute(&mut client, "SET refresh_tokens.idle_timeout = '15 min'");
+    let second = |answer: &Answer, name: &str| answer.body[name].as_i64().expect("seconds");
+    let is_right = |answer: &Answer, about: i64| {
+        let (life, timeout) = (
+            second(answer, "expires_in"),
+            second(answer, "refresh_token_timeout"),
+        );
+        let claims = answer.claims();
+        let exp = claims["exp"].as_i64().expect("a time") - claims["iat"].as_i64().expect("a time");
+        assert!(life <= timeout && exp == life, "{life} {timeout} {exp}");
+        assert!((about - 5..=about).contains(&life), "{life}");
+    };
+    let login = sign_in(&mut client, "");
+    is_right(&login, 900);
+    pass_time(&mut client, login.session(), "10 min");
+    let body = refresh(login.text("refresh_token"));
+    let refreshed = request(&mut client).post("token", &body);
+    is_right(&refreshed, 900);
+    // a retry is given the same token, whose time goes on
+    execute(&mut client, "SET refresh_tokens.reuse_interval = '1 h'");
+    pass_time(&mut client, login.session(), "5 min");
+    is_right(&request(&mut client).post("token", &body), 600);
+    // and one who waits for the session's lock is told times from when the wait was over
+    let (mut holder, waiting) = (database.connect(), database.name.clone());
+    let mut transaction = holder.transaction().expect("a transaction");
+    let sql = "SELECT FROM auth.sessions WHERE id = $1 FOR UPDATE";
+    transaction
+        .execute(sql, &[&login.session()])
+        .expect("a lock");
+    let token = refreshed.text("refresh_token").to_owned();
+    let caller = std::thread::spawn(move || request(&mut client).post("token", &refresh(&token)));
+    let mut looker = database.connect();
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = $1 AND wait_event_type = 'Lock'
+                    AND query_start < clock_timestamp() - interval '1100 ms'";
+    wait_until("the caller has waited for more than a second", || {
+        let row = looker.query_one(waits, &[&waiting]).expect("a number");
+        row.get::<_, i64>(0) == 1
+    });
+    transaction.commit().expect("a commit");
+    let answer = caller.join().expect("an answer");
+    assert_eq!(second(&answer, "refresh_token_timeout"), 900);
+    is_right(&answer, 900);
 }
 
 #[test]
@@ -412,6 +462,83 @@ fn a_narrower_scope_narrows_the_access_token_alone() {
     let body = and(refresh(bare.text("refresh_token")), "scope", "read");
     let refused = request(&mut client).post("token", &body);
     assert_eq!(refused.error(), (400, "invalid_scope"));
+}
+
+/// A request can be as long as PostgREST lets it: its answer is not.
+#[test]
+fn a_scope_that_is_asked_for_is_short_and_each_word_of_it_is_told_once() {
+    let database = database();
+    let mut client = database.connect();
+    let login = sign_in(&mut client, ", scope => 'read write'");
+    let ask = |token: &str, scope: &str| and(refresh(token), "scope", scope);
+    let body = ask(login.text("refresh_token"), "write read write read");
+    let narrowed = request(&mut client).post("token", &body);
+    assert_eq!(narrowed.text("scope"), "write read");
+    assert_eq!(narrowed.claims()["scope"], "write read");
+    let token = narrowed.text("refresh_token").to_owned();
+    let most = format!("{}read", "read ".repeat(818));
+    for (scope, status) in [
+        (most.clone(), 200),
+        (format!("{most} read"), 400),
+        (format!("{}read", "read ".repeat(200_000)), 400),
+    ] {
+        let answer = request(&mut client).post("token", &ask(&token, &scope));
+        assert_eq!(answer.status, status, "{}", scope.len());
+        match status {
+            200 => assert_eq!(answer.text("scope"), "read"),
+            _ => assert_eq!(answer.error(), (400, "invalid_scope")),
+        }
+    }
+}
+
+/// The application's own scopes are of any length.
+#[test]
+fn scopes_of_the_application_are_as_long_as_it_likes() {
+    let database = database();
+    let mut client = database.connect();
+    let words: Vec<_> = (0..100_000).map(|n| format!("w{n}")).collect();
+    let sql = "SELECT auth.sign_in_response('alice', scope => $1)::text";
+    let login = request(&mut client).run(sql, &words.join(" "));
+    let wanted = words[99_000..99_500].join(" ");
+    let body = and(
+        refresh(login.text("refresh_token")),
+        "scope",
+        wanted.as_str(),
+    );
+    let narrowed = request(&mut client).post("token", &body);
+    assert_eq!(narrowed.text("scope"), wanted);
+}
+
+/// Who asks for too much learns that the token is live. So it is recorded who asked.
+#[test]
+fn a_scope_that_is_too_wide_is_recorded_and_uses_nothing_up() {
+    let database = database();
+    let mut client = database.connect();
+    let login = sign_in(&mut client, ", scope => 'read'");
+    let before = contents(&mut client);
+    let body = and(refresh(login.text("refresh_token")), "scope", "read admin");
+    for _ in 0..3 {
+        let refused = request(&mut client)
+            .headers(json!({ "user-agent": "thief" }))
+            .post("token", &body);
+        assert_eq!(refused.error(), (400, "invalid_scope"));
+    }
+    assert_eq!(contents(&mut client), before);
+    let sql = "SELECT event, user_id, session_id, user_agent, token_id = (SELECT id FROM auth.refresh_tokens)
+                 FROM auth.refresh_token_events";
+    let rows = client.query(sql, &[]).expect("events");
+    assert_eq!(rows.len(), 1, "once a minute");
+    assert_eq!(rows[0].get::<_, &str>(0), "scope_exceeded");
+    assert_eq!(rows[0].get::<_, &str>(1), "alice");
+    assert_eq!(rows[0].get::<_, Uuid>(2), login.session());
+    assert_eq!(rows[0].get::<_, &str>(3), "thief");
+    assert!(rows[0].get::<_, bool>(4));
+    // who holds no token of the client's learns nothing by it, and neither does a token that is over
+    let foreign = request(&mut client).post("token", &and(body.clone(), "client_id", "other"));
+    assert_eq!(foreign.error(), (400, "invalid_grant"));
+    request(&mut client).post("revoke", &json!({ "token": login.text("refresh_token") }));
+    let over = request(&mut client).post("token", &body);
+    assert_eq!(over.error(), (400, "invalid_grant"));
 }
 
 /// A scope that is too wide must not hide that somebody else has the token.
@@ -608,27 +735,110 @@ fn a_hook_adds_and_replaces_claims_within_limits() {
         &mut client,
         "CREATE SCHEMA app;
          CREATE FUNCTION app.claims(claims jsonb) RETURNS jsonb LANGUAGE sql AS $$
-             SELECT claims || '{\"role\": \"editor\", \"plan\": \"pro\", \"exp\": 99999999999}'
+             SELECT claims || '{\"role\": \"editor\", \"plan\": \"pro\", \"nbf\": 7}'
          $$;
          SET refresh_tokens.access_token_hook = 'app.claims'",
     );
     let login = sign_in(&mut client, "");
     let claims = login.claims();
     assert_eq!(
-        (&claims["role"], &claims["plan"]),
-        (&json!("editor"), &json!("pro"))
+        (&claims["role"], &claims["plan"], &claims["nbf"]),
+        (&json!("editor"), &json!("pro"), &json!(7))
     );
     let seconds = |name: &str| claims[name].as_i64().expect("seconds");
     assert_eq!(seconds("exp") - seconds("iat"), 3600);
 
-    // a shorter life is told to the client
-    execute(
-        &mut client,
-        "CREATE OR REPLACE FUNCTION app.claims(claims jsonb) RETURNS jsonb LANGUAGE sql AS $$
-             SELECT claims || jsonb_build_object('exp', (claims ->> 'iat')::bigint + 60)
-         $$",
+    // a shorter life is told to the client; whole seconds of it
+    for life in ["60", "60.75"] {
+        execute(
+            &mut client,
+            &format!(
+                "CREATE OR REPLACE FUNCTION app.claims(claims jsonb) RETURNS jsonb LANGUAGE sql AS $$
+                     SELECT claims || jsonb_build_object('exp', (claims ->> 'iat')::bigint + {life})
+                 $$"
+            ),
+        );
+        let login = sign_in(&mut client, "");
+        assert_eq!(login.body["expires_in"], 60);
+        let claims = login.claims();
+        let seconds = |name: &str| claims[name].as_i64().expect("seconds");
+        assert_eq!(seconds("exp") - seconds("iat"), 60);
+    }
+}
+
+/// Whoever may replace the hook's function decides what a user may do, and not who the user is or when the
+/// user is logged out.
+#[test]
+fn a_hook_can_not_change_whose_token_it_is_nor_lengthen_its_life() {
+    let database = database();
+    let mut client = database.connect();
+    let login = sign_in(&mut client, "");
+    execute(&mut client, "CREATE SCHEMA app");
+    let before = rows(&mut client);
+    let body = refresh(login.text("refresh_token")).to_string();
+    for (change, claim) in [
+        ("claims - 'sub'", "sub"),
+        ("claims || '{\"sub\": 7}'", "sub"),
+        ("claims || '{\"sub\": \"mallory-secret\"}'", "sub"),
+        ("claims || '{\"sub\": null}'", "sub"),
+        ("claims - 'session_id'", "session_id"),
+        ("claims || '{\"session_id\": [\"a\"]}'", "session_id"),
+        (
+            "claims || jsonb_build_object('session_id', upper(claims ->> 'session_id') || ' ')",
+            "session_id",
+        ),
+        (
+            "claims || jsonb_build_object('session_id', gen_random_uuid())",
+            "session_id",
+        ),
+        ("claims - 'jti'", "jti"),
+        ("claims || '{\"jti\": \"x\"}'", "jti"),
+        ("claims - 'iat'", "iat"),
+        ("claims || '{\"iat\": 0}'", "iat"),
+        ("claims - 'exp'", "exp"),
+        ("claims || '{\"exp\": null}'", "exp"),
+        ("claims || '{\"exp\": \"never\"}'", "exp"),
+        ("claims || '{\"exp\": 99999999999}'", "exp"),
+        ("claims || '{\"exp\": 1e300}'", "exp"),
+        (
+            "claims || jsonb_build_object('exp', (claims ->> 'exp')::bigint + 1)",
+            "exp",
+        ),
+        ("'{}'::jsonb", "sub"),
+    ] {
+        execute(
+            &mut client,
+            &format!(
+                "CREATE OR REPLACE FUNCTION app.claims(claims jsonb) RETURNS jsonb LANGUAGE sql AS $$
+                     SELECT {change} $$;
+                 SET refresh_tokens.access_token_hook = 'app.claims'"
+            ),
+        );
+        let refused = client.query_one("SELECT auth.token($1::text::jsonb)", &[&body]);
+        let error = refused.expect_err(change);
+        let error = error.as_db_error().expect("the server's");
+        assert_eq!(error.code().code(), "22023", "{change}");
+        let message = format!(
+            "the function of refresh_tokens.access_token_hook must not change the claim {claim}"
+        );
+        let found = error
+            .message()
+            .trim_end_matches(" to anything but an earlier time");
+        assert_eq!(found, message, "{change}");
+        let told = format!("{error:?}");
+        assert!(
+            !told.contains("alice") && !told.contains("mallory"),
+            "{told}"
+        );
+    }
+    assert_eq!(rows(&mut client), before);
+    execute(&mut client, "RESET refresh_tokens.access_token_hook");
+    assert_eq!(
+        request(&mut client)
+            .run("SELECT auth.token($1::text::jsonb)::text", &body)
+            .status,
+        200
     );
-    assert_eq!(sign_in(&mut client, "").body["expires_in"], 60);
 }
 
 fn literal(text: &str) -> String {
@@ -653,15 +863,31 @@ fn a_hook_that_fails_undoes_the_refresh() {
         "CREATE SCHEMA app;
          CREATE FUNCTION app.nothing(claims jsonb) RETURNS jsonb LANGUAGE sql RETURN NULL::jsonb;
          CREATE FUNCTION app.list(claims jsonb) RETURNS jsonb LANGUAGE sql RETURN '[]'::jsonb;
+         CREATE FUNCTION app.deep(claims jsonb) RETURNS jsonb LANGUAGE sql AS
+             $$SELECT claims || jsonb_build_object('x', (repeat('[', 200) || repeat(']', 200))::jsonb)$$;
          CREATE FUNCTION app.huge(claims jsonb) RETURNS jsonb LANGUAGE sql RETURN '{\"x\": 1e400}'::jsonb;
          CREATE FUNCTION app.broken(claims jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT to_jsonb(1 / 0)';
          CREATE FUNCTION app.text(claims jsonb) RETURNS text LANGUAGE sql RETURN 'x';
          CREATE FUNCTION app.rows(claims jsonb) RETURNS SETOF jsonb LANGUAGE sql AS 'SELECT claims'",
     );
     let body = refresh(login.text("refresh_token")).to_string();
+    for (hook, message) in [
+        ("app.nothing", "must return a JSON object"),
+        ("app.list", "must return a JSON object"),
+        ("app.deep", "nested too deeply"),
+        ("app.huge", "number that is too large"),
+    ] {
+        let set = format!("SET refresh_tokens.access_token_hook = {}", literal(hook));
+        execute(&mut client, &set);
+        let refused = client.query_one("SELECT auth.token($1::text::jsonb)", &[&body]);
+        let error = refused.expect_err(hook);
+        let error = error.as_db_error().expect("the server's");
+        assert!(error.message().contains(message), "{hook}: {error}");
+    }
     for (hook, code) in [
         ("app.nothing", "22023"),
         ("app.list", "22023"),
+        ("app.deep", "22023"),
         ("app.huge", "22023"),
         ("app.broken", "22012"),
         ("app.text", "42883"),
@@ -707,10 +933,77 @@ fn revocation_ends_the_session_and_tells_nobody_what_was_there() {
     assert_eq!(refused.error(), (400, "invalid_grant"));
     let missing = request(&mut client).post("revoke", &json!({ "token": "" }));
     assert_eq!(missing.error(), (400, "invalid_request"));
-    // an access token ends with its session, and not by itself: to say 200 would be a lie
+    // its access token is one of a session that has ended
     let body = json!({ "token": login.text("access_token") });
-    let refused = request(&mut client).post("revoke", &body);
-    assert_eq!(refused.error(), (400, "unsupported_token_type"));
+    let answer = request(&mut client).post("revoke", &body);
+    assert_eq!((answer.status, &answer.body), (200, &json!({})));
+}
+
+/// RFC 7009, section 2.1: what is revoked with an access token is up to the server. Clients that hold one alone,
+/// and log out by it, mean the login.
+#[test]
+fn an_access_token_is_revoked_with_its_session() {
+    let database = database();
+    let mut client = database.connect();
+    execute(&mut client, CLIENTS);
+    let events = |client: &mut Client| -> i64 {
+        let sql = "SELECT count(*) FROM auth.refresh_token_events WHERE event = 'family_revoked'";
+        client.query_one(sql, &[]).expect("a number").get(0)
+    };
+    let login = sign_in(&mut client, ", client_id => 'phone'");
+    let body = json!({ "token": login.text("access_token"), "token_type_hint": "access_token" });
+    let before = contents(&mut client);
+    let none = request(&mut client).post("revoke", &body);
+    assert_eq!(none.error(), (400, "invalid_grant"));
+    let headers = basic("web", "s3%3Acret");
+    let other = request(&mut client).headers(headers).post("revoke", &body);
+    assert_eq!(other.error(), (400, "invalid_grant"));
+    let mut forged = login.text("access_token").to_owned();
+    forged.replace_range(forged.len() - 4.., "AAAA");
+    let body_forged = json!({ "token": forged, "client_id": "phone" });
+    let unknown = request(&mut client).post("revoke", &body_forged);
+    assert_eq!((unknown.status, unknown.body), (200, json!({})));
+    assert_eq!(contents(&mut client), before);
+    assert_eq!(events(&mut client), 0);
+    for _ in 0..2 {
+        let own = request(&mut client).post("revoke", &and(body.clone(), "client_id", "phone"));
+        assert_eq!((own.status, own.body), (200, json!({})));
+        assert_eq!(
+            events(&mut client),
+            1,
+            "the second time there was nothing to end"
+        );
+    }
+    let spent = and(refresh(login.text("refresh_token")), "client_id", "phone");
+    let refused = request(&mut client).post("token", &spent);
+    assert_eq!(refused.error(), (400, "invalid_grant"));
+
+    // one that names no session is not of this extension's making, and there is nothing to end
+    let secret = "a secret of at least 32 bytes, as PostgREST has it";
+    rotate_key(&mut client, &format!("'HS256', secret => '{secret}'"));
+    let exp = json!(99_999_999_999_i64);
+    for claims in [
+        json!({ "sub": "alice", "exp": exp }),
+        json!({ "sub": "alice", "exp": exp, "session_id": ["x"] }),
+    ] {
+        let body = json!({ "token": sign(secret, &claims) });
+        let refused = request(&mut client).post("revoke", &body);
+        assert_eq!(refused.error(), (400, "unsupported_token_type"), "{claims}");
+    }
+}
+
+/// A token that whoever shares the secret of HS256 may have signed.
+fn sign(secret: &str, claims: &Value) -> String {
+    let encode = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
+    let header = json!({ "alg": "HS256", "typ": "JWT" }).to_string();
+    let message = format!(
+        "{}.{}",
+        encode(header.as_bytes()),
+        encode(claims.to_string().as_bytes())
+    );
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let signature = ring::hmac::sign(&key, message.as_bytes());
+    format!("{message}.{}", encode(signature.as_ref()))
 }
 
 #[test]
@@ -811,28 +1104,256 @@ fn introspection_is_for_those_who_have_shown_who_they_are() {
 }
 
 #[test]
+fn an_access_token_shows_its_own_users_tokens_alone() {
+    let database = database();
+    let mut client = database.connect();
+    let alice = sign_in(&mut client, "");
+    let sql = "SELECT auth.sign_in_response($1)::text";
+    let bob = request(&mut client).run(sql, "bob");
+    let ask = |client: &mut Client, asker: &Answer, token: &str| {
+        let looked = request(client)
+            .with("request.jwt.claims", Value::from(asker.claims()))
+            .post("introspect", &json!({ "token": token }));
+        assert_eq!(looked.status, 200);
+        looked.body
+    };
+    let inactive = json!({ "active": false });
+    for name in ["refresh_token", "access_token"] {
+        assert_eq!(ask(&mut client, &bob, alice.text(name)), inactive, "{name}");
+        assert_eq!(ask(&mut client, &alice, bob.text(name)), inactive, "{name}");
+        assert_eq!(
+            ask(&mut client, &bob, bob.text(name))["sub"],
+            "bob",
+            "{name}"
+        );
+        assert_eq!(
+            ask(&mut client, &alice, alice.text(name))["active"],
+            true,
+            "{name}"
+        );
+    }
+    // nor does one whose session has ended show anything
+    request(&mut client).post("revoke", &json!({ "token": bob.text("refresh_token") }));
+    let other = request(&mut client).run(sql, "bob");
+    for claims in [
+        Value::from(bob.claims()),
+        json!({ "sub": "bob", "session_id": "x" }),
+        json!({ "sub": ["bob"] }),
+    ] {
+        let refused = request(&mut client)
+            .with("request.jwt.claims", &claims)
+            .post(
+                "introspect",
+                &json!({ "token": other.text("refresh_token") }),
+            );
+        assert_eq!(refused.error(), (401, "invalid_client"), "{claims}");
+    }
+    // a client that has authenticated sees what it is asked about: resource servers have to
+    execute(&mut client, CLIENTS);
+    let looked = request(&mut client)
+        .headers(basic("web", "s3%3Acret"))
+        .post(
+            "introspect",
+            &json!({ "token": alice.text("refresh_token") }),
+        );
+    assert_eq!(looked.text("sub"), "alice");
+}
+
+/// A hook may accept whatever a public client sends along: it has shown nothing by that.
+#[test]
+fn a_secret_that_nobody_needs_shows_nothing() {
+    let database = database();
+    let mut client = database.connect();
+    execute(
+        &mut client,
+        "CREATE SCHEMA app;
+         CREATE FUNCTION app.authenticate(client_id text, client_secret text) RETURNS boolean LANGUAGE sql AS $$
+             SELECT client_id = 'phone' OR client_id = 'web' AND client_secret IS NOT DISTINCT FROM 'secret'
+         $$;
+         SET refresh_tokens.client_authentication_hook = 'app.authenticate'",
+    );
+    let login = sign_in(&mut client, "");
+    let body = json!({ "token": login.text("refresh_token") });
+    for (id, secret, status) in [
+        ("phone", "x", 401),
+        ("phone", "", 401),
+        ("web", "secret", 200),
+    ] {
+        let asked = request(&mut client)
+            .headers(basic(id, secret))
+            .post("introspect", &body);
+        assert_eq!(asked.status, status, "{id} {secret}");
+    }
+    let named = and(and(body, "client_id", "phone"), "client_secret", "x");
+    let asked = request(&mut client).post("introspect", &named);
+    assert_eq!(asked.error(), (401, "invalid_client"));
+}
+
+/// What others sign with the same secret is judged by what RFC 7519 lets them write.
+#[test]
+fn an_access_token_with_odd_claims_is_judged_by_what_they_say() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let secret = "a secret of at least 32 bytes, as PostgREST has it";
+    rotate_key(&mut client, &format!("'HS256', secret => '{secret}'"));
+    execute(&mut client, CLIENTS);
+    let login = sign_in(&mut client, "");
+    let (id, now) = (
+        login.session().to_string(),
+        login.claims()["iat"].as_i64().expect("a time"),
+    );
+    for (more, active) in [
+        (json!({}), true),
+        (json!({ "exp": now as f64 + 3600.5 }), true),
+        (json!({ "exp": now as f64 - 0.5 }), false),
+        (json!({ "exp": null }), false),
+        (json!({ "exp": (now + 3600).to_string() }), false),
+        (json!({ "nbf": now }), true),
+        (json!({ "nbf": now as f64 - 0.5 }), true),
+        (json!({ "nbf": now + 3600 }), false),
+        (json!({ "nbf": now as f64 + 3600.5 }), false),
+        (json!({ "nbf": 1e300 }), false),
+        (json!({ "nbf": "tomorrow" }), false),
+        (json!({ "nbf": null }), false),
+        (json!({ "session_id": id }), true),
+        (json!({ "session_id": [id] }), false),
+        (json!({ "session_id": format!("{id} ") }), false),
+        (json!({ "session_id": null }), false),
+        (json!({ "session_id": Uuid::new_v4().to_string() }), false),
+        (json!({ "session_id": id, "sub": 7 }), false),
+        (json!({ "sub": 7 }), true),
+    ] {
+        let mut claims = json!({ "sub": "alice", "exp": now + 3600 });
+        for (name, value) in more.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        let looked = request(&mut client)
+            .headers(basic("web", "s3%3Acret"))
+            .post("introspect", &json!({ "token": sign(secret, &claims) }));
+        assert_eq!(
+            (looked.status, &looked.body["active"]),
+            (200, &json!(active)),
+            "{claims}"
+        );
+    }
+}
+
+/// What `check_session` says of claims: nothing, or why it refuses them.
+fn check(client: &mut Client, claims: &str) -> Option<Value> {
+    let mut transaction = client.transaction().expect("a transaction");
+    let sql = "SELECT set_config('request.jwt.claims', $1, true)";
+    transaction.execute(sql, &[&claims]).expect("claims");
+    let error = transaction
+        .execute("SELECT auth.check_session()", &[])
+        .err()?;
+    let error = error.as_db_error().expect("the server's").clone();
+    assert_eq!(error.code().code(), "PGRST");
+    let detail = serde_json::from_str::<Value>(error.detail().expect("a detail"));
+    assert!(serde_json::from_str::<Value>(error.message()).is_ok());
+    Some(detail.expect("JSON"))
+}
+
+#[test]
+fn a_claim_that_can_not_be_read_is_a_refusal() {
+    let database = database();
+    let mut client = database.connect();
+    let login = sign_in(&mut client, "");
+    let id = login.session().to_string();
+    let live = |claims: String| claims.replace("ID", &id);
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    for passing in [
+        "".to_owned(),
+        r#"{"sub": 7}"#.into(),
+        r#"{"session_id": "ID"}"#.into(),
+        r#"{"sub": "alice", "session_id": "ID"}"#.into(),
+        format!(r#"{{"x": {deep}, "y": 1e400, "sub": "alice", "session_id": "ID"}}"#),
+        format!(r#"{{"x": {deep}, "y": 1e400}}"#),
+    ] {
+        let passing = live(passing);
+        assert_eq!(check(&mut client, &passing), None, "{passing:.200}");
+    }
+    for refused in [
+        // as long as the session is live, too: nobody can say which one it is
+        r#"{"sub": 7, "session_id": "ID"}"#.to_owned(),
+        r#"{"sub": "", "session_id": "ID"}"#.into(),
+        r#"{"sub": null, "session_id": "ID"}"#.into(),
+        r#"{"sub": ["alice"], "session_id": "ID"}"#.into(),
+        r#"{"sub": "alice", "session_id": ["ID"]}"#.into(),
+        r#"{"sub": "alice", "session_id": "ID "}"#.into(),
+        r#"{"sub": "alice", "session_id": " ID"}"#.into(),
+        r#"{"sub": "alice", "session_id": "alice"}"#.into(),
+        r#"{"sub": "alice", "session_id": ""}"#.into(),
+        r#"{"sub": "alice", "session_id": null}"#.into(),
+        r#"{"sub": "alice", "session_id": 7}"#.into(),
+        r#"{"sub": "alice", "session_id": {"ID": "ID"}}"#.into(),
+        r#"{"session_id": false}"#.into(),
+        r#"{"session_id": "ID", "session_id": "ID"}"#.into(),
+        r#"{"sub": "alice", "sub": "alice", "session_id": "ID"}"#.into(),
+        r#"{"sub": "alice", "session_id": "ID""#.into(),
+        r#"[{"sub": "alice", "session_id": "ID"}]"#.into(),
+        r#"["alice", "ID"]"#.into(),
+        "7".into(),
+        r#""alice""#.into(),
+        "alice".into(),
+        " ".into(),
+        format!(r#"{{"sub": "alice", "session_id": {deep}}}"#),
+    ] {
+        let refused = live(refused);
+        let answer = check(&mut client, &refused);
+        assert_eq!(
+            answer.map(|answer| answer["status"].clone()),
+            Some(json!(401)),
+            "{refused:.200}"
+        );
+    }
+    // what the claims of an ended session can't be made to pass by
+    request(&mut client).post("revoke", &json!({ "token": login.text("refresh_token") }));
+    for claims in [
+        json!({ "session_id": id }),
+        json!({ "sub": 7, "session_id": id }),
+        json!({ "sub": "alice", "session_id": id.to_uppercase() }),
+        json!({ "sub": "alice", "session_id": format!("{{{id}}}") }),
+        json!({ "sub": "alice", "session_id": id.replace('-', "") }),
+        json!({ "sub": "alice", "session_id": format!("urn:uuid:{id}") }),
+    ] {
+        assert!(
+            check(&mut client, &claims.to_string()).is_some(),
+            "{claims}"
+        );
+    }
+}
+
+/// Claims that can't be read are nobody's, and what a user may do with its own sessions is done by nobody.
+#[test]
+fn who_can_not_be_read_is_nobody() {
+    let database = database();
+    let mut client = database.connect();
+    let login = sign_in(&mut client, "");
+    let id = login.session();
+    let nul = format!(r#"{{"sub": "alice\u0000", "session_id": "{id}"}}"#);
+    for claims in [
+        format!(r#"{{"sub": ["alice"], "session_id": "{id}"}}"#),
+        format!(r#"{{"sub": "bob", "sub": "alice", "session_id": "{id}"}}"#),
+        format!(r#"{{"sub": "alice", "session_id": "{id}""#),
+        nul,
+    ] {
+        let mut transaction = client.transaction().expect("a transaction");
+        let sql = "SELECT set_config('request.jwt.claims', $1, true)";
+        transaction.execute(sql, &[&claims]).expect("claims");
+        let sql = "SELECT (SELECT count(*) FROM auth.my_sessions), auth.revoke_my_session($1),
+                          auth.revoke_my_other_sessions()";
+        let row = transaction.query_one(sql, &[&id]).expect("an answer");
+        let counts: [i64; 3] = [0, 1, 2].map(|at| row.get(at));
+        assert_eq!(counts, [0, 0, 0], "{claims}");
+    }
+}
+
+#[test]
 fn an_access_token_ends_with_its_session() {
     let database = database();
     let mut client = database.connect();
     let login = sign_in(&mut client, "");
-    let check = |client: &mut Client, claims: &Value| {
-        let mut transaction = client.transaction().expect("a transaction");
-        let sql = "SELECT set_config('request.jwt.claims', $1, true)";
-        transaction
-            .execute(sql, &[&claims.to_string()])
-            .expect("claims");
-        let checked = transaction.execute("SELECT auth.check_session()", &[]);
-        match checked {
-            Ok(_) => None,
-            Err(error) => {
-                let error = error.as_db_error().expect("the server's").clone();
-                assert_eq!(error.code().code(), "PGRST");
-                let detail = serde_json::from_str::<Value>(error.detail().expect("a detail"));
-                assert!(serde_json::from_str::<Value>(error.message()).is_ok());
-                Some(detail.expect("JSON"))
-            }
-        }
-    };
+    let check = |client: &mut Client, claims: &Value| check(client, &claims.to_string());
     let claims = Value::from(login.claims());
     assert_eq!(check(&mut client, &claims), None);
     for passing in [
@@ -907,6 +1428,54 @@ fn user_agent_and_address_come_from_the_request() {
         assert_eq!(answer.status, 200, "{hostile:.80}");
         assert_eq!(device(&mut client, session).1.as_deref(), Some("192.0.2.1"));
         token = answer.text("refresh_token").to_owned();
+    }
+}
+
+/// A client can make its headers as long and as odd as it likes: who it is, is read all the same.
+#[test]
+fn who_calls_is_read_whatever_else_is_in_the_headers() {
+    let database = database();
+    let mut client = database.connect();
+    execute(&mut client, "SET refresh_tokens.trusted_proxies = 1");
+    let sql = "SELECT auth.sign_in_response($1)::text";
+    let known = r#""user-agent": "thief", "x-forwarded-for": "192.0.2.7""#;
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let long = "x".repeat(1 << 20);
+    for (headers, agent) in [
+        (format!(r#"{{"x": "{long}", {known}}}"#), "thief"),
+        (format!(r#"{{{known}, "cookie": "{long}"}}"#), "thief"),
+        (
+            format!(r#"{{"x": {deep}, {known}, "y": 1e400, "z": "\ud800", "\u0000": "\u0000"}}"#),
+            "thief",
+        ),
+        (
+            format!(r#"{{"authorization": 7, {known}, "host": "\u0000"}}"#),
+            "thief",
+        ),
+        (
+            r#"{"user-agent": "thi\u0000ef", "x-forwarded-for": "192.0.2.7"}"#.into(),
+            "thi\u{fffd}ef",
+        ),
+        (
+            r#"{"user-agent": "thi\ud800ef", "x-forwarded-for": "192.0.2.7"}"#.into(),
+            "thi\u{fffd}ef",
+        ),
+        (
+            format!(
+                r#"{{"user-agent": "{}{long}", "x-forwarded-for": "{long}, 192.0.2.7"}}"#,
+                "é".repeat(1024)
+            ),
+            &"é".repeat(1024),
+        ),
+    ] {
+        let login = request(&mut client)
+            .with("request.headers", &headers)
+            .run(sql, "alice");
+        let (found, ip) = device(&mut client, login.session());
+        // a surrogate alone is read as whatever stands for no character, as often as it takes
+        let found = found.map(|found| found.replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}"));
+        assert_eq!(found.as_deref(), Some(agent), "{headers:.100}");
+        assert_eq!(ip.as_deref(), Some("192.0.2.7"), "{headers:.100}");
     }
 }
 

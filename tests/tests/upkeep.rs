@@ -90,7 +90,7 @@ fn answers_are_counted_by_status_until_they_are_reset() {
     let before =
         "SELECT stats_reset < clock_timestamp(), count(*) OVER () FROM auth.refresh_token_answers";
     let row = &client.query(before, &[]).expect("rows")[0];
-    assert!(row.get::<_, bool>(0) && row.get::<_, i64>(1) == 10);
+    assert!(row.get::<_, bool>(0) && row.get::<_, i64>(1) == 11);
     client
         .batch_execute("SELECT auth.reset_refresh_token_stats()")
         .expect("a reset");
