@@ -10,7 +10,7 @@ DECLARE
 BEGIN
     -- Somebody else's function of one of our names may be the better match for a call, and so may a type: to call
     -- auth.f('x') is to cast, where f is a type. It is named as it is found, whatever its arguments and its kind are.
-    SELECT pg_catalog.pg_describe_object(o.classid, o.oid, 0)
+    SELECT pg_catalog.format('%s %s', i.type, i.identity)
       INTO in_the_way
       FROM (SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid AS classid, p.oid, p.proname AS name
               FROM pg_catalog.pg_proc AS p
@@ -29,6 +29,7 @@ BEGIN
                                 WHERE r.oid OPERATOR(pg_catalog.=) t.typrelid
                                   AND r.relkind OPERATOR(pg_catalog.<>) 'c')
            ) AS o
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) AS i
      WHERE NOT EXISTS (
            SELECT
              FROM pg_catalog.pg_depend AS d

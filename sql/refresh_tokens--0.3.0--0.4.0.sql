@@ -195,14 +195,14 @@ SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    grantee CONSTANT pg_catalog.oid := auth.begin_refresh_token_grant(role, tier);
+    id CONSTANT pg_catalog.oid := auth.begin_refresh_token_grant(role, tier);
     kept pg_catalog.text[];
     item record;
 BEGIN
     IF EXISTS (SELECT
                  FROM pg_catalog.pg_proc AS p
                 WHERE p.oid OPERATOR(pg_catalog.=) 'auth.rotate_refresh_token(text, text, text, inet)'::pg_catalog.regprocedure
-                  AND p.proowner OPERATOR(pg_catalog.=) grantee) THEN
+                  AND p.proowner OPERATOR(pg_catalog.=) id) THEN
         RAISE EXCEPTION 'role "%" owns the functions of extension "refresh_tokens"', role
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -229,7 +229,7 @@ BEGIN
                                   SELECT n.nspacl FROM pg_catalog.pg_namespace AS n
                                    WHERE n.oid OPERATOR(pg_catalog.=) t.object::pg_catalog.regnamespace)
                               END) AS a
-                    WHERE a.grantee OPERATOR(pg_catalog.=) grantee))
+                    WHERE a.grantee OPERATOR(pg_catalog.=) id))
            ) AS whole;
     FOR item IN
         SELECT t.kind, t.object
@@ -243,7 +243,7 @@ BEGIN
             SELECT
               FROM pg_catalog.pg_shdepend AS d
              WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
-               AND d.refobjid OPERATOR(pg_catalog.=) grantee
+               AND d.refobjid OPERATOR(pg_catalog.=) id
                AND d.dbid OPERATOR(pg_catalog.=) (
                    SELECT b.oid FROM pg_catalog.pg_database AS b
                     WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
@@ -402,7 +402,7 @@ DECLARE
 BEGIN
     -- Somebody else's function of one of our names may be the better match for a call, and so may a type: to call
     -- auth.f('x') is to cast, where f is a type. It is named as it is found, whatever its arguments and its kind are.
-    SELECT pg_catalog.pg_describe_object(o.classid, o.oid, 0)
+    SELECT pg_catalog.format('%s %s', i.type, i.identity)
       INTO in_the_way
       FROM (SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid AS classid, p.oid, p.proname AS name
               FROM pg_catalog.pg_proc AS p
@@ -421,6 +421,7 @@ BEGIN
                                 WHERE r.oid OPERATOR(pg_catalog.=) t.typrelid
                                   AND r.relkind OPERATOR(pg_catalog.<>) 'c')
            ) AS o
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) AS i
      WHERE NOT EXISTS (
            SELECT
              FROM pg_catalog.pg_depend AS d

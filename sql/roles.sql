@@ -142,14 +142,14 @@ SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    grantee CONSTANT pg_catalog.oid := auth.begin_refresh_token_grant(role, tier);
+    id CONSTANT pg_catalog.oid := auth.begin_refresh_token_grant(role, tier);
     kept pg_catalog.text[];
     item record;
 BEGIN
     IF EXISTS (SELECT
                  FROM pg_catalog.pg_proc AS p
                 WHERE p.oid OPERATOR(pg_catalog.=) 'auth.rotate_refresh_token(text, text, text, inet)'::pg_catalog.regprocedure
-                  AND p.proowner OPERATOR(pg_catalog.=) grantee) THEN
+                  AND p.proowner OPERATOR(pg_catalog.=) id) THEN
         RAISE EXCEPTION 'role "%" owns the functions of extension "refresh_tokens"', role
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -176,7 +176,7 @@ BEGIN
                                   SELECT n.nspacl FROM pg_catalog.pg_namespace AS n
                                    WHERE n.oid OPERATOR(pg_catalog.=) t.object::pg_catalog.regnamespace)
                               END) AS a
-                    WHERE a.grantee OPERATOR(pg_catalog.=) grantee))
+                    WHERE a.grantee OPERATOR(pg_catalog.=) id))
            ) AS whole;
     FOR item IN
         SELECT t.kind, t.object
@@ -190,7 +190,7 @@ BEGIN
             SELECT
               FROM pg_catalog.pg_shdepend AS d
              WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
-               AND d.refobjid OPERATOR(pg_catalog.=) grantee
+               AND d.refobjid OPERATOR(pg_catalog.=) id
                AND d.dbid OPERATOR(pg_catalog.=) (
                    SELECT b.oid FROM pg_catalog.pg_database AS b
                     WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())

@@ -3,8 +3,8 @@
 
 use postgres::{Client, Error};
 use refresh_tokens_tests::{
-    Cluster, Database, backend_pid, contents, error_code,
-    issue, pass_time, rotate, wait_until, waits,
+    Cluster, Database, backend_pid, contents, counting_database, error_code, inner_statements, issue,
+    pass_time, rotate, wait_until, waits,
 };
 use std::fs;
 use std::thread;
@@ -171,7 +171,8 @@ fn a_table_in_other_hands_is_refused_by_every_function_that_touches_it() {
             &format!("ALTER TABLE {table} OWNER TO {role}"),
         );
         execute(&mut database.connect_as(&role), &trap(&role, table));
-        let before = contents(&mut superuser);
+        // but for the sequence, which counts what is undone
+        let before = contents(&mut superuser).split_off(1);
         let mut late = database.connect();
         execute(&mut late, &family.claims());
         for client in [&mut early, &mut late] {
@@ -189,7 +190,11 @@ fn a_table_in_other_hands_is_refused_by_every_function_that_touches_it() {
                 assert!(hint.contains("auth.set_refresh_token_owner"), "{error:?}");
             }
         }
-        assert_eq!(contents(&mut superuser), before, "{table}");
+        assert_eq!(
+            contents(&mut superuser).split_off(1),
+            before,
+            "{table}"
+        );
         assert!(!is_superuser(&mut superuser, &role), "{table}");
     }
 }
@@ -342,4 +347,237 @@ fn a_sequence_in_other_hands_is_refused_by_what_inserts() {
             &format!("ALTER SEQUENCE {sequence} OWNED BY {owned_by}"),
         );
     }
+}
+
+// ---- set_refresh_token_owner ---------------------------------------------------------------------------------------
+
+/// Every object of the extension with its privileges, of those that belong to {owner}, who is shown as OWNER; without
+/// the types of arrays.
+const MEMBERS: &str = "
+    SELECT concat_ws(' ', i.type, i.identity, replace(coalesce(proowner, relowner, typowner)::regrole::text, '{owner}', 'OWNER'),
+                     (SELECT string_agg(shown, ',' ORDER BY shown)
+                        FROM unnest(coalesce(proacl, relacl, typacl)) AS a, replace(a::text, '{owner}', 'OWNER') AS shown))
+      FROM pg_depend AS d
+     CROSS JOIN pg_identify_object(d.classid, d.objid, 0) AS i
+      LEFT JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+      LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+      LEFT JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+     WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
+       AND typcategory IS DISTINCT FROM 'A'
+     ORDER BY 1";
+
+fn members(client: &mut Client, owner: &str) -> Vec<String> {
+    lines(client, &MEMBERS.replace("{owner}", owner))
+}
+
+/// A new role that owns everything: it can't log in, and is nothing else.
+fn owner(database: &Database) -> String {
+    let role = format!("{}_owner", database.name);
+    let sql = format!("CREATE ROLE {role} NOLOGIN; SELECT auth.set_refresh_token_owner('{role}')");
+    execute(&mut database.connect(), &sql);
+    role
+}
+
+#[test]
+fn everything_is_given_to_the_new_owner_and_all_grants_stay() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let app = format!("{}_app", database.name);
+    execute(
+        &mut superuser,
+        &format!(
+            "CREATE ROLE {app} LOGIN;
+             SELECT auth.grant_refresh_token_role('{app}', tier) FROM unnest('{{gateway,server,user,operator}}'::text[]) AS tier"
+        ),
+    );
+    let before = members(&mut superuser, "postgres");
+    assert!(before.len() > 40, "{before:?}");
+    assert!(before.iter().all(|member| member.contains(" OWNER ")));
+    let owner = owner(&database);
+    assert_eq!(members(&mut superuser, &owner), before);
+    // indexes too, and whatever else lies in the schema
+    let sql = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'auth'::regnamespace";
+    assert_eq!(lines(&mut superuser, sql), [owner.as_str()]);
+    // the schema is its owner's, and the new owner of the rest can only use it
+    let sql = format!(
+        "SELECT concat_ws(' ', nspowner::regrole, has_schema_privilege('{owner}', oid, 'USAGE'),
+                          has_schema_privilege('{owner}', oid, 'CREATE')) FROM pg_namespace WHERE nspname = 'auth'"
+    );
+    assert_eq!(lines(&mut superuser, &sql), ["postgres t f"]);
+    // once more changes nothing, and there is a way back
+    let set = |owner: &str| format!("SELECT auth.set_refresh_token_owner('{owner}')");
+    execute(&mut superuser, &set(&owner));
+    assert_eq!(members(&mut superuser, &owner), before);
+    execute(&mut superuser, &set("postgres"));
+    assert_eq!(members(&mut superuser, "postgres"), before);
+}
+
+#[test]
+fn every_function_works_for_an_owner_that_is_no_superuser_and_cannot_log_in() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    // from plans that the old owner has made, too
+    let mut early = database.connect();
+    let family = Family::new(&mut superuser);
+    for (call, _) in CALLS {
+        assert_eq!(try_out(&mut early, &family.words(call)), "ok", "{call}");
+    }
+    owner(&database);
+    let app = format!("{}_app", database.name);
+    execute(
+        &mut superuser,
+        &format!(
+            "CREATE ROLE {app} LOGIN;
+             SELECT auth.grant_refresh_token_role('{app}', tier) FROM unnest('{{gateway,server,user,operator}}'::text[]) AS tier;
+             GRANT EXECUTE ON FUNCTION auth.rotate_signing_key, auth.is_my_session_live TO {app}"
+        ),
+    );
+    for client in [&mut early, &mut database.connect_as(&app)] {
+        let family = Family::new(&mut superuser);
+        execute(client, &family.claims());
+        for (call, _) in CALLS {
+            assert_eq!(try_out(client, &family.words(call)), "ok", "{call}");
+        }
+        // what ends it leaves its event
+        let stale = rotate(client, &family.stale).expect("a verdict");
+        assert_eq!(stale.status, "reuse_detected");
+        let sql = format!(
+            "SELECT event FROM auth.refresh_token_events WHERE session_id = '{}'",
+            family.session
+        );
+        assert_eq!(lines(&mut superuser, &sql), ["reuse_detected"]);
+    }
+    // rows beyond their time are purged
+    execute(
+        &mut superuser,
+        "UPDATE auth.sessions SET created_at = '2000-01-01', refreshed_at = '2000-01-01', not_after = '2000-01-02';
+         UPDATE auth.refresh_tokens SET created_at = '2000-01-01', updated_at = '2000-01-01'",
+    );
+    execute(&mut database.connect_as(&app), "CALL auth.purge_all()");
+    let sql = "SELECT count(*)::text FROM auth.sessions";
+    assert_eq!(lines(&mut superuser, sql), ["0"]);
+}
+
+#[test]
+fn a_rotation_takes_no_statement_for_an_owner_that_is_no_superuser() {
+    let database = counting_database();
+    let mut superuser = database.connect();
+    owner(&database);
+    let issued = issue(&mut superuser, "alice");
+    let next = rotate(&mut superuser, issued.token()).expect("a verdict");
+    inner_statements(&mut superuser);
+    let rotated = rotate(&mut superuser, next.token()).expect("a verdict");
+    assert_eq!(rotated.status, "rotated");
+    let ours = inner_statements(&mut superuser)
+        .into_iter()
+        .filter(|(sql, ..)| sql.contains("INSERT INTO auth.refresh_tokens"));
+    let by_statements = std::env::var_os("REFRESH_TOKENS_BY_STATEMENTS").is_some();
+    assert_eq!(ours.count() > 0, by_statements);
+}
+
+#[test]
+fn an_owner_that_makes_no_sense_is_refused_and_nothing_moves() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = developer(&database, "dev");
+    let before = members(&mut superuser, "postgres");
+    for (argument, code) in [
+        ("NULL", "22004"),
+        ("''", "42704"),
+        ("'no such role'", "42704"),
+        ("'public'", "42704"),
+        ("'current_user'", "42704"),
+    ] {
+        let call = format!("SELECT auth.set_refresh_token_owner({argument})");
+        assert_eq!(error_code(superuser.simple_query(&call)), code, "{call}");
+    }
+    // nobody is granted it; and who is, by mistake, has no more rights than his own
+    let call = format!("SELECT auth.set_refresh_token_owner('{role}')");
+    let mut client = database.connect_as(&role);
+    assert_eq!(error_code(client.simple_query(&call)), "42501");
+    execute(
+        &mut superuser,
+        &format!("GRANT EXECUTE ON FUNCTION auth.set_refresh_token_owner TO {role}"),
+    );
+    assert_eq!(error_code(client.simple_query(&call)), "42501");
+    execute(
+        &mut superuser,
+        &format!("REVOKE EXECUTE ON FUNCTION auth.set_refresh_token_owner FROM {role}"),
+    );
+    assert_eq!(members(&mut superuser, "postgres"), before);
+}
+
+/// What a table's owner has defined on it would run with the functions' rights once they have the table again.
+#[test]
+fn what_a_former_owner_has_left_on_a_table_is_refused() {
+    let tables = ["auth.sessions", "auth.refresh_token_events"];
+    for (at, (left, drop)) in [
+        (
+            "CREATE TRIGGER trap AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {role}.trap()",
+            "DROP TRIGGER trap ON {table}",
+        ),
+        (
+            "ALTER TABLE {table} ALTER user_agent SET DEFAULT {role}.text()",
+            "ALTER TABLE {table} ALTER user_agent DROP DEFAULT",
+        ),
+        (
+            "ALTER TABLE {table} ADD CONSTRAINT trap CHECK ({role}.text() <> '')",
+            "ALTER TABLE {table} DROP CONSTRAINT trap",
+        ),
+        (
+            "CREATE INDEX trap ON {table} (({role}.text(user_agent)))",
+            "DROP INDEX auth.trap",
+        ),
+        (
+            "CREATE POLICY trap ON {table} USING ({role}.text() <> ''); ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+            "DROP POLICY trap ON {table}",
+        ),
+        (
+            "CREATE RULE trap AS ON INSERT TO {table} DO ALSO SELECT {role}.text()",
+            "DROP RULE trap ON {table}",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+            let table = tables[at % 2];
+            let database = Database::create();
+            let mut superuser = database.connect();
+            let role = developer(&database, "dev");
+            execute(
+                &mut superuser,
+                &format!("GRANT CREATE ON SCHEMA auth TO {role}; ALTER TABLE {table} OWNER TO {role}"),
+            );
+            execute(
+                &mut database.connect_as(&role),
+                &format!(
+                    "CREATE FUNCTION {role}.trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$;
+                     CREATE FUNCTION {role}.text(text DEFAULT '') RETURNS text IMMUTABLE RETURN 'x';
+                     {}",
+                    left.replace("{table}", table).replace("{role}", &role)
+                ),
+            );
+            let remedy = "SELECT auth.set_refresh_token_owner('postgres')";
+            let refused = superuser.simple_query(remedy).expect_err(left);
+            let error = refused.as_db_error().expect("an error of the server");
+            assert_eq!(error.code().code(), "55000", "{left}: {error:?}");
+            assert!(error.message().contains(&role), "{left}: {error:?}");
+            execute(&mut superuser, &drop.replace("{table}", table));
+            execute(&mut superuser, remedy);
+            assert_eq!(issue(&mut superuser, "alice").status, "issued", "{left}");
+    }
+}
+
+#[test]
+fn a_trigger_of_a_superusers_is_no_obstacle() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    execute(
+        &mut superuser,
+        "CREATE FUNCTION public.watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$;
+         CREATE TRIGGER watch BEFORE INSERT ON auth.sessions FOR EACH ROW EXECUTE FUNCTION public.watch()",
+    );
+    owner(&database);
+    assert_eq!(issue(&mut superuser, "alice").status, "issued");
 }
