@@ -40,9 +40,7 @@ pub(super) fn check(relations: &[CString]) -> Result<(), Error> {
     // SAFETY: reads a variable of the backend.
     let user = unsafe { pg_sys::GetUserId() };
     relations.iter().try_for_each(|name| match owner(name) {
-        Some(owner) if owner != user => {
-            Err(Error::OtherOwner(name.to_string_lossy().into_owned()))
-        }
+        Some(owner) if owner != user => Err(Error::OtherOwner(name.to_string_lossy().into_owned())),
         _ => Ok(()),
     })
 }
@@ -88,14 +86,19 @@ mod tests {
             ["refresh_tokens", "sessions"]
         );
         assert_eq!(names(include_str!("session.sql")), ["sessions"]);
-        assert_eq!(names(include_str!("stats.sql")), ["refresh_tokens", "sessions"]);
+        assert_eq!(
+            names(include_str!("stats.sql")),
+            ["refresh_tokens", "sessions"]
+        );
         assert_eq!(names(include_str!("find_hook.sql")), [""; 0]);
     }
 
     #[test]
     fn what_inserts_names_the_sequence_and_what_casts_names_no_type() {
         assert_eq!(
-            names("INSERT INTO auth.refresh_tokens (token) SELECT $1::auth.aal_level FROM auth.sessions;"),
+            names(
+                "INSERT INTO auth.refresh_tokens (token) SELECT $1::auth.aal_level FROM auth.sessions;"
+            ),
             ["refresh_tokens", "refresh_tokens_id_seq", "sessions"]
         );
         assert_eq!(names("SELECT oauth.sessions, my_auth.x"), [""; 0]);

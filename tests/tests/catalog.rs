@@ -897,8 +897,14 @@ fn whatever_has_the_name_of_a_function_is_refused() {
         ),
         ("TYPE auth.revoke AS ENUM ('x')", "type auth.revoke"),
         ("TYPE auth.jwks AS (x int)", "type auth.jwks"),
-        ("TABLE auth.list_sessions (x int)", "table auth.list_sessions"),
-        ("VIEW auth.introspect AS SELECT 1 AS x", "view auth.introspect"),
+        (
+            "TABLE auth.list_sessions (x int)",
+            "table auth.list_sessions",
+        ),
+        (
+            "VIEW auth.introspect AS SELECT 1 AS x",
+            "view auth.introspect",
+        ),
         ("SEQUENCE auth.check_session", "sequence auth.check_session"),
     ] {
         let drop = match create.split_once(' ') {
@@ -922,7 +928,9 @@ fn the_guard_knows_every_table_view_sequence_and_type() {
     let database = Database::create();
     let mut client = database.connect();
     let script = include_str!("../../sql/schema.sql");
-    let (_, list) = script.split_once("ANY (\n               '{").expect("a list");
+    let (_, list) = script
+        .split_once("ANY (\n               '{")
+        .expect("a list");
     let (list, _) = list.split_once('}').expect("its end");
     let mut known: Vec<_> = list.split(',').map(str::to_owned).collect();
     known.sort_unstable();

@@ -106,27 +106,15 @@ const FUNCTIONS: [(&str, &str, &[&str]); 34] = [
         "revoke('pgrt_'::text)",
         &["gateway"],
     ),
-    (
-        "revoke(jsonb)",
-        "revoke('{}'::jsonb)",
-        &["gateway"],
-    ),
+    ("revoke(jsonb)", "revoke('{}'::jsonb)", &["gateway"]),
     (
         "introspect(text,text,text,text,text,text)",
         "introspect('pgrt_'::text)",
         &["gateway"],
     ),
-    (
-        "introspect(jsonb)",
-        "introspect('{}'::jsonb)",
-        &["gateway"],
-    ),
+    ("introspect(jsonb)", "introspect('{}'::jsonb)", &["gateway"]),
     ("jwks()", "jwks()", &["gateway"]),
-    (
-        "check_session()",
-        "check_session()",
-        &["gateway", "user"],
-    ),
+    ("check_session()", "check_session()", &["gateway", "user"]),
     (
         "sign_in_response(text,text,text,uuid,auth.aal_level,text,timestamp with time zone)",
         "sign_in_response('somebody')",
@@ -323,8 +311,7 @@ fn every_object_has_its_owners_privileges_alone_though_default_privileges_say_ot
         }
         // the defaults were in force
         execute(&mut client, "CREATE TABLE auth.other ()");
-        let sql =
-            format!("SELECT has_table_privilege('{role}', 'auth.other', 'SELECT')::text");
+        let sql = format!("SELECT has_table_privilege('{role}', 'auth.other', 'SELECT')::text");
         assert_eq!(lines(&mut client, &sql), ["true"]);
     }
 }
@@ -386,10 +373,18 @@ fn an_upgrade_opens_nothing_though_default_privileges_say_so() {
             of_role.collect()
         };
         let after = grants(&mut client);
-        assert_eq!(of_role(after.clone(), &role), Vec::<String>::new(), "{version}");
+        assert_eq!(
+            of_role(after.clone(), &role),
+            Vec::<String>::new(),
+            "{version}"
+        );
         assert_eq!(of_role(after, &app), of_role(before, &app), "{version}");
         let of_public = OF_PUBLIC.replace("IS_MEMBER", IS_MEMBER);
-        assert_eq!(lines(&mut client, &of_public), Vec::<String>::new(), "{version}");
+        assert_eq!(
+            lines(&mut client, &of_public),
+            Vec::<String>::new(),
+            "{version}"
+        );
         execute(
             &mut client,
             &format!("DROP OWNED BY {app}; DROP OWNED BY {role}"),
@@ -860,7 +855,11 @@ fn revoking_a_tier_leaves_nothing_of_it() {
         // once more does nothing
         for _ in 0..2 {
             execute(&mut superuser, &revoke);
-            assert_eq!(privileges_of(&mut superuser, &role), Vec::<String>::new(), "{tier}");
+            assert_eq!(
+                privileges_of(&mut superuser, &role),
+                Vec::<String>::new(),
+                "{tier}"
+            );
         }
         let mut client = database.connect_as(&role);
         for (function, call, _) in FUNCTIONS {
@@ -909,9 +908,13 @@ fn revoking_a_tier_leaves_what_was_granted_by_hand() {
     execute(&mut superuser, &revoke);
     let mut client = database.connect_as(&role);
     execute(&mut client, "SELECT auth.is_session_live(NULL)");
-    assert_eq!(error_code(client.batch_execute("SELECT auth.jwks()")), "42501");
+    assert_eq!(
+        error_code(client.batch_execute("SELECT auth.jwks()")),
+        "42501"
+    );
     // and of the owner of it all, everything
-    let error = superuser.batch_execute("SELECT auth.revoke_refresh_token_role('postgres', 'client')");
+    let error =
+        superuser.batch_execute("SELECT auth.revoke_refresh_token_role('postgres', 'client')");
     assert_eq!(error_code(error), "22023");
 }
 
@@ -919,7 +922,9 @@ fn revoking_a_tier_leaves_what_was_granted_by_hand() {
 #[test]
 fn tiers_are_granted_and_revoked_by_many_at_once() {
     let database = Database::create();
-    let roles: Vec<_> = (0..20).map(|n| role(&database, &format!("app{n}"))).collect();
+    let roles: Vec<_> = (0..20)
+        .map(|n| role(&database, &format!("app{n}")))
+        .collect();
     let threads: Vec<_> = (roles.iter().cloned())
         .map(|role| {
             let mut client = database.connect();

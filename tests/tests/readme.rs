@@ -73,11 +73,12 @@ fn the_quick_start_runs_as_it_stands_and_shows_what_it_says() {
     run(&Cluster::shared(), &examples);
 }
 
+/// In a cluster of its own, as below.
 #[test]
 fn what_a_dba_is_told_to_do_runs_as_it_stands() {
     let examples = examples(&page("docs/operations.md"));
     assert!(examples.len() > 8, "there is some SQL");
-    run(&Cluster::shared(), &examples);
+    run(&Cluster::start(&[]), &examples);
 }
 
 /// In a cluster of its own: the roles have the names that PostgREST's users give them.

@@ -317,7 +317,11 @@ fn a_client_of_an_old_version_becomes_a_gateway() {
                  SELECT auth.grant_refresh_token_role('{other}', 'gateway')"
             ))
             .expect("an upgrade");
-        assert_eq!(of_role(&mut owner, &anon), of_role(&mut owner, &other), "{version}");
+        assert_eq!(
+            of_role(&mut owner, &anon),
+            of_role(&mut owner, &other),
+            "{version}"
+        );
     }
 }
 
