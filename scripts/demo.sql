@@ -5,6 +5,8 @@
 
 set client_min_messages = warning;
 create extension refresh_tokens;
+create role refresh_tokens_owner nologin;
+select from auth.set_refresh_token_owner('refresh_tokens_owner') \g /dev/null
 
 -- The default is 10 seconds. With 2 nobody has to wait long for the thief.
 set refresh_tokens.reuse_interval = '2s';

@@ -29,9 +29,6 @@ CREATE INDEX refresh_token_events_no_token_idx ON auth.refresh_token_events (occ
 SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events', '');
 SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events_id_seq', '');
 
-REVOKE ALL ON TABLE auth.refresh_token_events FROM PUBLIC;
-REVOKE ALL ON SEQUENCE auth.refresh_token_events_id_seq FROM PUBLIC;
-
 COMMENT ON TABLE auth.refresh_token_events IS 'Auth: Record of what happened to refresh tokens that somebody should look at.';
 COMMENT ON SEQUENCE auth.refresh_token_events_id_seq IS 'Auth: Ids of events.';
 COMMENT ON COLUMN auth.refresh_token_events.id IS 'The event, in the order of recording.';

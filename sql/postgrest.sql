@@ -15,7 +15,6 @@ CREATE TABLE auth.signing_keys (
 );
 
 ALTER TABLE auth.signing_keys ENABLE ROW LEVEL SECURITY;
-REVOKE ALL ON TABLE auth.signing_keys FROM PUBLIC;
 
 COMMENT ON TABLE auth.signing_keys IS 'Auth: Keys that access tokens are signed with.';
 COMMENT ON COLUMN auth.signing_keys.kid IS 'The name of the key in tokens and in auth.jwks().';
@@ -123,18 +122,6 @@ BEGIN
     END IF;
 END
 $body$;
-
-REVOKE ALL ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.token(pg_catalog.jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.revoke(pg_catalog.jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.introspect(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.introspect(pg_catalog.jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.check_session() FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.jwks() FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.sign_in_response(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.uuid, auth.aal_level, pg_catalog.text, pg_catalog.timestamptz) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.rotate_signing_key(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION auth.is_my_session_live() FROM PUBLIC;
 
 COMMENT ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
 COMMENT ON FUNCTION auth.token(pg_catalog.jsonb) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';

@@ -28,3 +28,490 @@ COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of the caller, if
 COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
 COMMENT ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
 COMMENT ON FUNCTION auth.revoke(pg_catalog.jsonb) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
+
+
+-- ---- who may do what ------------------------------------------------------------------------------------------------
+-- This section stays the last one: it closes what the others create.
+
+-- As for a new installation, nobody but superusers may be able to plant objects in the schema.
+DO $guard$
+DECLARE
+    owner pg_catalog.name;
+    creator pg_catalog.text;
+BEGIN
+    SELECT r.rolname
+      INTO owner
+      FROM pg_catalog.pg_namespace AS n
+      JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+     WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+       AND NOT r.rolsuper;
+    IF owner IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "auth" is in the way of extension "refresh_tokens": it belongs to role "%", who is no superuser', owner
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'ALTER SCHEMA auth OWNER TO CURRENT_USER; and look what is in it.';
+    END IF;
+    SELECT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.format('role "%s"', r.rolname) END
+      INTO creator
+      FROM pg_catalog.pg_namespace AS n
+     CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+      LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee
+     WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+       AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+       AND r.rolsuper IS NOT TRUE
+     ORDER BY a.grantee
+     LIMIT 1;
+    IF creator IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "auth" is in the way of extension "refresh_tokens": % may create objects in it', creator
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'REVOKE CREATE ON SCHEMA auth (or the default privileges that grant it); and look what is in it.';
+    END IF;
+END
+$guard$;
+
+-- Whose the extension is, and which roles may do what with it (the design's section 8). These functions run with the
+-- caller's rights: they give nobody more than the caller's own GRANT and ALTER would.
+
+-- Which tiers need what: objects as GRANT names them. Nobody is granted this function.
+CREATE FUNCTION auth.refresh_token_tiers()
+RETURNS TABLE (kind pg_catalog.text, object pg_catalog.text, tiers pg_catalog.text[])
+LANGUAGE sql
+STABLE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+    VALUES
+        -- To find the functions in, and to declare wrappers of one's own with.
+        ('SCHEMA', 'auth', '{gateway,client,user,server,operator}'::pg_catalog.text[]),
+        ('TYPE', 'auth.aal_level', '{client,user,server,operator}'),
+        ('TYPE', 'auth.refresh_token_status', '{client,user,server,operator}'),
+        ('TYPE', 'auth.refresh_token_grant', '{client,user,server,operator}'),
+
+        ('ROUTINE', pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 31)), '{gateway}'),
+        ('ROUTINE', 'auth.token(jsonb)', '{gateway}'),
+        ('ROUTINE', 'auth.revoke(text, text, text, text, text, text)', '{gateway}'),
+        ('ROUTINE', 'auth.revoke(jsonb)', '{gateway}'),
+        ('ROUTINE', 'auth.introspect(text, text, text, text, text, text)', '{gateway}'),
+        ('ROUTINE', 'auth.introspect(jsonb)', '{gateway}'),
+        ('ROUTINE', 'auth.jwks()', '{gateway}'),
+        ('ROUTINE', 'auth.check_session()', '{gateway,user}'),
+
+        ('ROUTINE', 'auth.rotate_refresh_token(text, text, text, inet)', '{client,server}'),
+        ('ROUTINE', 'auth.revoke_refresh_token(text)', '{client,server}'),
+
+        ('ROUTINE', 'auth.issue_refresh_token(text, uuid, uuid, text, text, auth.aal_level, text, timestamptz, text, inet)', '{server}'),
+        ('ROUTINE', 'auth.sign_in_response(text, text, text, uuid, auth.aal_level, text, timestamptz)', '{server}'),
+        ('ROUTINE', 'auth.revoke_token_family(text)', '{server}'),
+        ('ROUTINE', 'auth.revoke_session(uuid)', '{server}'),
+        ('ROUTINE', 'auth.revoke_user_sessions(text, uuid)', '{server}'),
+        ('ROUTINE', 'auth.is_session_live(uuid)', '{server}'),
+        ('ROUTINE', 'auth.introspect_refresh_token(text)', '{server}'),
+        ('ROUTINE', 'auth.list_sessions(text)', '{server}'),
+
+        -- For a role whose claims a gateway has verified: with SQL of its own, it could set any.
+        ('ROUTINE', 'auth.list_my_sessions()', '{user}'),
+        ('ROUTINE', 'auth.revoke_my_session(uuid)', '{user}'),
+        ('ROUTINE', 'auth.revoke_my_other_sessions()', '{user}'),
+        ('TABLE', 'auth.my_sessions', '{user}'),
+
+        ('ROUTINE', 'auth.explain_refresh_token(text)', '{operator}'),
+        ('ROUTINE', 'auth.draw_token_family(uuid)', '{operator}'),
+        ('ROUTINE', 'auth.purge_refresh_tokens(int)', '{operator}'),
+        ('ROUTINE', 'auth.purge_all(int)', '{operator}'),
+        ('ROUTINE', 'auth.read_refresh_token_stats()', '{operator}'),
+        ('ROUTINE', 'auth.read_refresh_token_answers()', '{operator}'),
+        ('ROUTINE', 'auth.reset_refresh_token_stats()', '{operator}'),
+        ('TABLE', 'auth.refresh_token_events', '{operator}'),
+        ('TABLE', 'auth.refresh_token_stats', '{operator}'),
+        ('TABLE', 'auth.refresh_token_answers', '{operator}')
+$body$;
+
+-- What grant_refresh_token_role and revoke_refresh_token_role begin with: refuses arguments that make no sense and
+-- callers who can't do it, and waits for other calls of theirs, since PostgreSQL refuses two that change the privileges of
+-- one object at once. The lock is on a view, which only its owner can lock so, and keeps nobody from reading it.
+--
+-- Takes the role and the tier; returns the role's id. Errors: those of the two.
+CREATE FUNCTION auth.begin_refresh_token_grant(role pg_catalog.name, tier pg_catalog.text)
+RETURNS pg_catalog.oid
+LANGUAGE plpgsql
+VOLATILE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    grantee pg_catalog.oid;
+    owner CONSTANT pg_catalog.oid := (
+        SELECT p.proowner
+          FROM pg_catalog.pg_proc AS p
+         WHERE p.oid OPERATOR(pg_catalog.=) 'auth.rotate_refresh_token(text, text, text, inet)'::pg_catalog.regprocedure);
+BEGIN
+    IF role IS NULL OR tier IS NULL THEN
+        RAISE EXCEPTION 'role and tier must not be NULL'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF NOT EXISTS (SELECT FROM auth.refresh_token_tiers() AS t WHERE tier OPERATOR(pg_catalog.=) ANY (t.tiers)) THEN
+        RAISE EXCEPTION 'there is no tier "%"', tier
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'The tiers are gateway, client, user, server and operator.';
+    END IF;
+    SELECT r.oid INTO grantee FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) role;
+    IF grantee IS NULL THEN
+        RAISE EXCEPTION 'role "%" does not exist', role
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'CREATE ROLE first. Nothing of this extension is meant for PUBLIC.';
+    END IF;
+    -- Somebody else's GRANT would only be a warning.
+    IF NOT pg_catalog.pg_has_role(owner, 'USAGE') OR NOT pg_catalog.pg_has_role(
+           (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'), 'USAGE') THEN
+        RAISE EXCEPTION 'must be owner of the functions of extension "refresh_tokens" and of schema "auth"'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    LOCK TABLE auth.my_sessions IN SHARE UPDATE EXCLUSIVE MODE;
+    RETURN grantee;
+END
+$body$;
+
+-- Grants a role what its tier needs.
+--
+-- Takes the role and one of the tiers gateway, client, user, server, operator. Errors: 22004 for a NULL, 42704 for a
+-- role that does not exist (PUBLIC is none), 22023 for another tier, 42501 for a caller who does not
+-- own the functions and the schema.
+CREATE OR REPLACE FUNCTION auth.grant_refresh_token_role(role pg_catalog.name, tier pg_catalog.text)
+RETURNS pg_catalog.void
+LANGUAGE plpgsql
+VOLATILE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    item record;
+BEGIN
+    PERFORM auth.begin_refresh_token_grant(role, tier);
+    FOR item IN
+        SELECT t.kind, t.object FROM auth.refresh_token_tiers() AS t WHERE tier OPERATOR(pg_catalog.=) ANY (t.tiers)
+    LOOP
+        EXECUTE pg_catalog.format('GRANT %s ON %s %s TO %I',
+            CASE WHEN item.kind OPERATOR(pg_catalog.=) 'ROUTINE' THEN 'EXECUTE'
+                 WHEN item.kind OPERATOR(pg_catalog.=) 'TABLE' THEN 'SELECT'
+                 ELSE 'USAGE' END,
+            item.kind, item.object, role);
+    END LOOP;
+END
+$body$;
+
+-- Takes a tier from a role: everything that the tier needs, but for what another tier needs that the role has in full.
+-- A tier that is a part of this one, as client is of server, goes with it. USAGE on the schema stays where the role owns,
+-- or was granted, anything else in it.
+--
+-- Takes the role and the tier, which the role need not have. Errors: those of auth.grant_refresh_token_role; 22023 for the
+-- owner of the functions, who needs them all.
+CREATE FUNCTION auth.revoke_refresh_token_role(role pg_catalog.name, tier pg_catalog.text)
+RETURNS pg_catalog.void
+LANGUAGE plpgsql
+VOLATILE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    id CONSTANT pg_catalog.oid := auth.begin_refresh_token_grant(role, tier);
+    kept pg_catalog.text[];
+    item record;
+BEGIN
+    IF EXISTS (SELECT
+                 FROM pg_catalog.pg_proc AS p
+                WHERE p.oid OPERATOR(pg_catalog.=) 'auth.rotate_refresh_token(text, text, text, inet)'::pg_catalog.regprocedure
+                  AND p.proowner OPERATOR(pg_catalog.=) id) THEN
+        RAISE EXCEPTION 'role "%" owns the functions of extension "refresh_tokens"', role
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT pg_catalog.array_agg(whole.name)
+      INTO kept
+      FROM (SELECT other.name
+              FROM auth.refresh_token_tiers() AS t
+             CROSS JOIN LATERAL pg_catalog.unnest(t.tiers) AS other (name)
+             GROUP BY other.name
+            HAVING pg_catalog.bool_or(tier OPERATOR(pg_catalog.<>) ALL (t.tiers))
+               AND pg_catalog.bool_and(EXISTS (
+                   SELECT
+                     FROM pg_catalog.aclexplode(CASE
+                              WHEN t.kind OPERATOR(pg_catalog.=) 'ROUTINE' THEN (
+                                  SELECT p.proacl FROM pg_catalog.pg_proc AS p
+                                   WHERE p.oid OPERATOR(pg_catalog.=) t.object::pg_catalog.regprocedure)
+                              WHEN t.kind OPERATOR(pg_catalog.=) 'TABLE' THEN (
+                                  SELECT c.relacl FROM pg_catalog.pg_class AS c
+                                   WHERE c.oid OPERATOR(pg_catalog.=) t.object::pg_catalog.regclass)
+                              WHEN t.kind OPERATOR(pg_catalog.=) 'TYPE' THEN (
+                                  SELECT y.typacl FROM pg_catalog.pg_type AS y
+                                   WHERE y.oid OPERATOR(pg_catalog.=) t.object::pg_catalog.regtype)
+                              ELSE (
+                                  SELECT n.nspacl FROM pg_catalog.pg_namespace AS n
+                                   WHERE n.oid OPERATOR(pg_catalog.=) t.object::pg_catalog.regnamespace)
+                              END) AS a
+                    WHERE a.grantee OPERATOR(pg_catalog.=) id))
+           ) AS whole;
+    FOR item IN
+        SELECT t.kind, t.object
+          FROM auth.refresh_token_tiers() AS t
+         WHERE tier OPERATOR(pg_catalog.=) ANY (t.tiers)
+           AND NOT t.tiers OPERATOR(pg_catalog.&&) COALESCE(kept, '{}')
+         ORDER BY t.kind OPERATOR(pg_catalog.=) 'SCHEMA'
+    LOOP
+        -- What the role has in the schema: the last item is the schema itself.
+        CONTINUE WHEN item.kind OPERATOR(pg_catalog.=) 'SCHEMA' AND EXISTS (
+            SELECT
+              FROM pg_catalog.pg_shdepend AS d
+             WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
+               AND d.refobjid OPERATOR(pg_catalog.=) id
+               AND d.dbid OPERATOR(pg_catalog.=) (
+                   SELECT b.oid FROM pg_catalog.pg_database AS b
+                    WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+               AND 'auth'::pg_catalog.regnamespace OPERATOR(pg_catalog.=) CASE
+                   WHEN d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass THEN (
+                       SELECT p.pronamespace FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) d.objid)
+                   WHEN d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass THEN (
+                       SELECT c.relnamespace FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) d.objid)
+                   WHEN d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass THEN (
+                       SELECT y.typnamespace FROM pg_catalog.pg_type AS y WHERE y.oid OPERATOR(pg_catalog.=) d.objid)
+                   END);
+        EXECUTE pg_catalog.format('REVOKE %s ON %s %s FROM %I',
+            CASE WHEN item.kind OPERATOR(pg_catalog.=) 'ROUTINE' THEN 'EXECUTE'
+                 WHEN item.kind OPERATOR(pg_catalog.=) 'TABLE' THEN 'SELECT'
+                 ELSE 'USAGE' END,
+            item.kind, item.object, role);
+    END LOOP;
+END
+$body$;
+
+-- Gives every object of the extension to a role, which the functions run as from then on: it need be no superuser and need
+-- not log in. The role gets USAGE on the schema, which stays its owner's, as a restored dump has to find it. What was
+-- granted to others stays granted. Locks the tables, so that it waits for open transactions, and calls wait for it.
+--
+-- Takes the role. Errors: 22004 for NULL, 42704 for a role that does not exist, 55000 where a trigger or the like on a table
+-- calls a function of another role that is no superuser, 42501 for a caller who may not do it: a superuser may.
+CREATE FUNCTION auth.set_refresh_token_owner(role pg_catalog.name)
+RETURNS pg_catalog.void
+LANGUAGE plpgsql
+VOLATILE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    member record;
+    strange pg_catalog.text;
+BEGIN
+    IF role IS NULL THEN
+        RAISE EXCEPTION 'role must not be NULL'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'CREATE ROLE first: NOLOGIN will do.';
+    END IF;
+    -- In the order of a rotation.
+    LOCK TABLE auth.my_sessions IN SHARE UPDATE EXCLUSIVE MODE;
+    LOCK TABLE auth.refresh_tokens, auth.sessions IN ACCESS EXCLUSIVE MODE;
+    -- What is defined on a table runs with the rights of whoever uses the table. So the functions of somebody who is
+    -- no superuser have to go before the new owner comes.
+    SELECT pg_catalog.format('%s calls function %s of role "%s"',
+                             pg_catalog.pg_describe_object(d.classid, d.objid, 0), p.oid::pg_catalog.regprocedure, r.rolname)
+      INTO strange
+      FROM pg_catalog.pg_depend AS d
+      JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+      JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) p.proowner
+     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+       AND NOT r.rolsuper
+       AND r.rolname OPERATOR(pg_catalog.<>) role
+       AND EXISTS (
+           SELECT
+             FROM pg_catalog.pg_depend AS o
+             JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) o.refobjid
+             JOIN pg_catalog.pg_depend AS e
+               ON e.classid OPERATOR(pg_catalog.=) o.refclassid
+              AND e.objid OPERATOR(pg_catalog.=) o.refobjid
+             JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) e.refobjid
+            WHERE o.classid OPERATOR(pg_catalog.=) d.classid
+              AND o.objid OPERATOR(pg_catalog.=) d.objid
+              AND o.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+              AND c.relkind OPERATOR(pg_catalog.=) 'r'
+              AND e.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+              AND e.deptype OPERATOR(pg_catalog.=) 'e'
+              AND x.extname OPERATOR(pg_catalog.=) 'refresh_tokens')
+     ORDER BY 1
+     LIMIT 1;
+    IF strange IS NOT NULL THEN
+        RAISE EXCEPTION '%', strange
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'It would run with the rights of the owner of extension "refresh_tokens".',
+                  HINT = 'Drop it, or give its function to that role or to a superuser.';
+    END IF;
+    -- Types that come with a table or an element, and sequences that belong to a column, follow it.
+    FOR member IN
+        SELECT pg_catalog.format('%s %s', m.kind, i.identity) AS object
+          FROM (SELECT d.classid, d.objid,
+                       CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
+                            WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
+                            WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'VIEW'
+                            WHEN c.oid IS NOT NULL THEN 'TABLE'
+                            ELSE 'TYPE' END AS kind,
+                       COALESCE(p.proowner, c.relowner, t.typowner) AS owner
+                  FROM pg_catalog.pg_depend AS d
+                  LEFT JOIN pg_catalog.pg_proc AS p
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                   AND p.oid OPERATOR(pg_catalog.=) d.objid
+                  LEFT JOIN pg_catalog.pg_class AS c
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                   AND c.oid OPERATOR(pg_catalog.=) d.objid
+                   AND NOT (c.relkind OPERATOR(pg_catalog.=) 'S' AND EXISTS (
+                       SELECT
+                         FROM pg_catalog.pg_depend AS o
+                        WHERE o.classid OPERATOR(pg_catalog.=) d.classid
+                          AND o.objid OPERATOR(pg_catalog.=) d.objid
+                          AND o.refclassid OPERATOR(pg_catalog.=) d.classid
+                          AND o.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog."char"[])))
+                  LEFT JOIN pg_catalog.pg_type AS t
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+                   AND t.oid OPERATOR(pg_catalog.=) d.objid
+                   AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
+                   AND NOT EXISTS (SELECT
+                                     FROM pg_catalog.pg_class AS r
+                                    WHERE r.oid OPERATOR(pg_catalog.=) t.typrelid
+                                      AND r.relkind OPERATOR(pg_catalog.<>) 'c')
+                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                   AND d.refobjid OPERATOR(pg_catalog.=) (
+                       SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'refresh_tokens')
+                   AND d.deptype OPERATOR(pg_catalog.=) 'e'
+               ) AS m
+         CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) AS i
+          JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) m.owner
+         WHERE r.rolname OPERATOR(pg_catalog.<>) role
+         ORDER BY m.kind, i.identity
+    LOOP
+        EXECUTE pg_catalog.format('ALTER %s OWNER TO %I', member.object, role);
+    END LOOP;
+    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA auth TO %I', role);
+END
+$body$;
+
+COMMENT ON FUNCTION auth.refresh_token_tiers()
+    IS 'Which tiers need what.';
+COMMENT ON FUNCTION auth.begin_refresh_token_grant(pg_catalog.name, pg_catalog.text)
+    IS 'What granting and revoking a tier begin with.';
+COMMENT ON FUNCTION auth.grant_refresh_token_role(pg_catalog.name, pg_catalog.text)
+    IS 'Grants a role what a tier needs: gateway, client, user, server or operator.';
+COMMENT ON FUNCTION auth.revoke_refresh_token_role(pg_catalog.name, pg_catalog.text)
+    IS 'Takes a tier from a role.';
+COMMENT ON FUNCTION auth.set_refresh_token_owner(pg_catalog.name)
+    IS 'Gives every object of the extension to a role, which need be no superuser.';
+
+-- What this upgrade has created: that was recorded by the same transaction as the function above.
+DO $closing$
+DECLARE
+    extension CONSTANT pg_catalog.oid := (
+        SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'refresh_tokens');
+    now CONSTANT pg_catalog.xid := (
+        SELECT p.xmin FROM pg_catalog.pg_proc AS p
+         WHERE p.oid OPERATOR(pg_catalog.=) 'auth.set_refresh_token_owner(name)'::pg_catalog.regprocedure);
+    owner CONSTANT pg_catalog.name := (
+        SELECT pg_catalog.pg_get_userbyid(p.proowner) FROM pg_catalog.pg_proc AS p
+         WHERE p.oid OPERATOR(pg_catalog.=) 'auth.rotate_refresh_token(text, text, text, inet)'::pg_catalog.regprocedure);
+    in_the_way pg_catalog.text;
+    member record;
+BEGIN
+    -- Somebody else's function of one of our names may be the better match for a call, and so may a type: to call
+    -- auth.f('x') is to cast, where f is a type. It is named as it is found, whatever its arguments and its kind are.
+    SELECT pg_catalog.format('%s %s', i.type, i.identity)
+      INTO in_the_way
+      FROM (SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid AS classid, p.oid, p.proname AS name
+              FROM pg_catalog.pg_proc AS p
+             WHERE p.pronamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+             UNION ALL
+            SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relname
+              FROM pg_catalog.pg_class AS c
+             WHERE c.relnamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+               AND c.relkind OPERATOR(pg_catalog.<>) 'c'
+             UNION ALL
+            SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typname
+              FROM pg_catalog.pg_type AS t
+             WHERE t.typnamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+               AND NOT EXISTS (SELECT
+                                 FROM pg_catalog.pg_class AS r
+                                WHERE r.oid OPERATOR(pg_catalog.=) t.typrelid
+                                  AND r.relkind OPERATOR(pg_catalog.<>) 'c')
+           ) AS o
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) AS i
+     WHERE NOT EXISTS (
+           SELECT
+             FROM pg_catalog.pg_depend AS d
+            WHERE d.classid OPERATOR(pg_catalog.=) o.classid
+              AND d.objid OPERATOR(pg_catalog.=) o.oid
+              AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+              AND d.refobjid OPERATOR(pg_catalog.=) extension
+              AND d.deptype OPERATOR(pg_catalog.=) 'e')
+       AND o.name OPERATOR(pg_catalog.=) ANY (ARRAY(
+           SELECT COALESCE(p.proname, c.relname, t.typname)
+             FROM pg_catalog.pg_depend AS d
+             LEFT JOIN pg_catalog.pg_proc AS p
+               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+              AND p.oid OPERATOR(pg_catalog.=) d.objid
+             LEFT JOIN pg_catalog.pg_class AS c
+               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+              AND c.oid OPERATOR(pg_catalog.=) d.objid
+             LEFT JOIN pg_catalog.pg_type AS t
+               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+              AND t.oid OPERATOR(pg_catalog.=) d.objid
+            WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+              AND d.refobjid OPERATOR(pg_catalog.=) extension
+              AND d.deptype OPERATOR(pg_catalog.=) 'e'))
+     ORDER BY 1
+     LIMIT 1;
+    IF in_the_way IS NOT NULL THEN
+        RAISE EXCEPTION '% is in the way of extension "refresh_tokens"', in_the_way
+            USING ERRCODE = 'duplicate_object',
+                  DETAIL = 'The extension has an object of this name, and calls might be led astray.',
+                  HINT = 'Rename or drop it, or install the extension in another database.';
+    END IF;
+    -- What is new is nobody's but the owner's, whatever default privileges say; what was granted before stays granted. The
+    -- types of rows, which no version has closed before, are closed as well.
+    FOR member IN
+        SELECT m.kind, i.identity, m.owner,
+               (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.rolname), ', ')
+                  FROM pg_catalog.aclexplode(m.acl) AS a
+                  JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee) AS grantees
+          FROM (SELECT d.classid, d.objid,
+                       CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
+                            WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
+                            WHEN c.oid IS NOT NULL THEN 'TABLE'
+                            ELSE 'TYPE' END AS kind,
+                       COALESCE(p.proowner, c.relowner, t.typowner) AS owner,
+                       COALESCE(p.proacl, c.relacl, t.typacl) AS acl
+                  FROM pg_catalog.pg_depend AS d
+                  LEFT JOIN pg_catalog.pg_proc AS p
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                   AND p.oid OPERATOR(pg_catalog.=) d.objid
+                  LEFT JOIN pg_catalog.pg_class AS c
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                   AND c.oid OPERATOR(pg_catalog.=) d.objid
+                  LEFT JOIN pg_catalog.pg_type AS t
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+                   AND t.oid OPERATOR(pg_catalog.=) d.objid
+                   AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
+                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                   AND d.refobjid OPERATOR(pg_catalog.=) extension
+                   AND d.deptype OPERATOR(pg_catalog.=) 'e'
+                   AND (d.xmin OPERATOR(pg_catalog.=) now
+                        OR t.typacl IS NULL AND t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
+               ) AS m
+         CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) AS i
+         WHERE m.owner IS NOT NULL
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s', member.kind, member.identity,
+                                  pg_catalog.concat_ws(', ', 'PUBLIC', member.grantees));
+        EXECUTE pg_catalog.format('GRANT ALL ON %s %s TO %I', member.kind, member.identity,
+                                  pg_catalog.pg_get_userbyid(member.owner));
+    END LOOP;
+    -- It belongs to whom the functions have been given.
+    IF owner OPERATOR(pg_catalog.<>) CURRENT_USER THEN
+        PERFORM auth.set_refresh_token_owner(owner);
+    END IF;
+END
+$closing$;

@@ -1,16 +1,12 @@
 \echo Use "CREATE EXTENSION refresh_tokens" to load this file. \quit
 
--- The schema may be older than the extension. It must be one where nobody else can plant objects for
--- the extension to stumble over, and where nothing has the names that are to be created.
+-- The schema may be older than the extension. It must be one where nobody but superusers can plant objects for
+-- the extension to stumble over, rename it, or drop what is in it, and where nothing has the names that are to be
+-- created. The names of functions are compared when the functions are there: see privileges.sql.
 DO $guard$
 DECLARE
-    public_may_create CONSTANT boolean := EXISTS (
-        SELECT
-          FROM pg_catalog.pg_namespace AS n,
-               pg_catalog.aclexplode(n.nspacl) AS a
-         WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
-           AND a.grantee OPERATOR(pg_catalog.=) 0
-           AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE');
+    owner pg_catalog.name;
+    creator pg_catalog.text;
     in_the_way pg_catalog.text;
 BEGIN
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8'::pg_catalog.name THEN
@@ -18,10 +14,31 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
     END IF;
-    IF public_may_create THEN
-        RAISE EXCEPTION 'schema "auth" is in the way of extension "refresh_tokens": PUBLIC may create objects in it'
+    SELECT r.rolname
+      INTO owner
+      FROM pg_catalog.pg_namespace AS n
+      JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+     WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+       AND NOT r.rolsuper;
+    IF owner IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "auth" is in the way of extension "refresh_tokens": it belongs to role "%", who is no superuser', owner
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'REVOKE CREATE ON SCHEMA auth FROM PUBLIC; and look what is in it.';
+                  HINT = 'ALTER SCHEMA auth OWNER TO CURRENT_USER; and look what is in it.';
+    END IF;
+    SELECT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.format('role "%s"', r.rolname) END
+      INTO creator
+      FROM pg_catalog.pg_namespace AS n
+     CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+      LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee
+     WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+       AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+       AND r.rolsuper IS NOT TRUE
+     ORDER BY a.grantee
+     LIMIT 1;
+    IF creator IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "auth" is in the way of extension "refresh_tokens": % may create objects in it', creator
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'REVOKE CREATE ON SCHEMA auth (or the default privileges that grant it); and look what is in it.';
     END IF;
     SELECT pg_catalog.format('%s "auth.%s"', o.kind, o.name)
       INTO in_the_way

@@ -4,6 +4,4 @@ CREATE VIEW auth.my_sessions AS
 SELECT session_id, created_at, refreshed_at, ip, user_agent, tag, client_id, aal, expires_at, session_expires_at, rotations
   FROM auth.list_my_sessions();
 
-REVOKE ALL ON TABLE auth.my_sessions FROM PUBLIC;
-
 COMMENT ON VIEW auth.my_sessions IS 'Auth: The live sessions of the user whom the claims of the access token name.';

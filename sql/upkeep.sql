@@ -25,8 +25,6 @@ BEGIN
 END
 $body$;
 
-REVOKE ALL ON PROCEDURE auth.purge_all(pg_catalog.int4) FROM PUBLIC;
-
 COMMENT ON PROCEDURE auth.purge_all(pg_catalog.int4) IS 'Purges till nothing is due, a transaction for each batch.';
 
 CREATE VIEW auth.refresh_token_stats AS
@@ -34,8 +32,6 @@ SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds,
        sessions_table_bytes, sessions_index_bytes, tokens_table_bytes, tokens_index_bytes,
        sessions_dead_rows, tokens_dead_rows, sessions_hot_update_ratio
   FROM auth.read_refresh_token_stats();
-
-REVOKE ALL ON TABLE auth.refresh_token_stats FROM PUBLIC;
 
 COMMENT ON VIEW auth.refresh_token_stats IS 'Auth: Figures about the tables of sessions and tokens, one row.';
 COMMENT ON COLUMN auth.refresh_token_stats.live_sessions IS 'Sessions that have not ended.';
@@ -47,8 +43,6 @@ COMMENT ON COLUMN auth.refresh_token_stats.sessions_hot_update_ratio IS 'How man
 CREATE VIEW auth.refresh_token_answers AS
 SELECT status, answers, stats_reset
   FROM auth.read_refresh_token_answers();
-
-REVOKE ALL ON TABLE auth.refresh_token_answers FROM PUBLIC;
 
 COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
 COMMENT ON COLUMN auth.refresh_token_answers.stats_reset IS 'Since when the answers are counted.';

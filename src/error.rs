@@ -69,6 +69,9 @@ pub enum Error {
         "refresh_tokens.client_authentication_hook names no function (text, text) that returns boolean"
     )]
     ClientAuthenticationHook,
+    /// A table or sequence that belongs to somebody else, who could have what is done to it do more.
+    #[error("\"auth.{0}\" does not belong to the owner of this function")]
+    OtherOwner(String),
     /// A call that writes, where nothing can be written.
     #[error("cannot change refresh tokens in a read-only transaction")]
     ReadOnly,
@@ -111,6 +114,7 @@ impl Error {
             | Self::SessionOfOtherClient
             | Self::NoSigningKey
             | Self::NotWritten
+            | Self::OtherOwner(_)
             | Self::UnusableKey(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::ReadOnly => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::Contended => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -138,6 +142,9 @@ impl Error {
             ),
             Self::SessionUnknown => Some("Leave session_id out to open a new session."),
             Self::SessionEnded => Some("The user has to log in again: leave session_id out."),
+            Self::OtherOwner(_) => Some(
+                "Give all of extension \"refresh_tokens\" to one role with auth.set_refresh_token_owner(role).",
+            ),
             Self::ReadOnly => {
                 Some("Call this function on the primary server, in a read-write transaction.")
             }

@@ -41,7 +41,7 @@ use pgrx::prelude::*;
 
 pgrx::pg_module_magic!(name, version);
 
-// The install script: schema, then the functions of `api`, then comments, then privileges.
+// The install script: schema, then the functions of `api`, then comments and roles, then privileges.
 extension_sql_file!("../sql/schema.sql", bootstrap);
 extension_sql_file!(
     "../sql/comments.sql",
@@ -85,6 +85,7 @@ extension_sql_file!(
         is_my_session_live,
     ]
 );
+extension_sql_file!("../sql/roles.sql");
 extension_sql_file!("../sql/privileges.sql", finalize);
 
 /// Called by PostgreSQL when it loads the library.

@@ -4,6 +4,10 @@
 -- Three schemas: auth is the extension's, api the application's for everybody to call, private nobody's but its own.
 
 CREATE EXTENSION refresh_tokens;
+-- Its functions run as a role that can do nothing else.
+CREATE ROLE refresh_tokens_owner NOLOGIN;
+SELECT auth.set_refresh_token_owner('refresh_tokens_owner');
+
 CREATE SCHEMA extensions;
 CREATE EXTENSION pgcrypto SCHEMA extensions;
 
@@ -15,9 +19,9 @@ CREATE ROLE authenticated NOLOGIN;
 GRANT anon, authenticated TO authenticator;
 
 -- The endpoints, for whoever has a token to show; own sessions, for those who are logged in.
-SELECT auth.grant_refresh_token_role('authenticator', 'client');
-SELECT auth.grant_refresh_token_role('anon', 'client');
-SELECT auth.grant_refresh_token_role('authenticated', 'client');
+SELECT auth.grant_refresh_token_role('authenticator', 'gateway');
+SELECT auth.grant_refresh_token_role('anon', 'gateway');
+SELECT auth.grant_refresh_token_role('authenticated', 'gateway');
 SELECT auth.grant_refresh_token_role('authenticated', 'user');
 
 -- The application: the one role that may log users in. Its functions run as it.

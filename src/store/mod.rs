@@ -12,6 +12,7 @@ mod hook;
 mod issue;
 mod keys;
 mod latest;
+mod ownership;
 mod plan;
 mod present;
 mod purge;

@@ -1,15 +1,24 @@
 //! Statements that are planned once per backend and kept.
 
+use super::ownership;
 use crate::error::Error;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::{BuiltinOid, PgOid};
 use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiTupleTable};
 use std::cell::OnceCell;
+use std::ffi::CString;
 use std::thread::LocalKey;
 
 /// The kept form of a plan. A leaked reference and no owned value: an ERROR may leave any frame by a
 /// jump, and a backend's exit must not free a plan whose memory is gone already.
-pub(super) type Kept = OnceCell<&'static OwnedPreparedStatement>;
+pub(super) type Kept = OnceCell<&'static Prepared>;
+
+/// A statement that has been planned.
+pub(super) struct Prepared {
+    statement: OwnedPreparedStatement,
+    /// The relations of ours that its text names.
+    relations: Vec<CString>,
+}
 
 /// A statement of `store/*.sql` and the types of its parameters.
 ///
@@ -29,33 +38,45 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Runs the statement.
+    /// Runs the statement, if what it names belongs to the current user.
     ///
     /// It takes no transaction id before it has something to write, which is why this is `select`
     /// even for what writes: `SpiClient::update` would spend one on each refused token.
+    ///
+    /// # Errors
+    /// 55000 for a relation of somebody else's, before the statement is looked at.
     pub(super) fn run<'c>(
         &self,
         client: &SpiClient<'c>,
         arguments: &[DatumWithOid<'_>],
     ) -> Result<SpiTupleTable<'c>, Error> {
-        Ok(client.select(self.prepared(client)?, None, arguments)?)
+        let prepared = match self.kept.with(|kept| kept.get().copied()) {
+            Some(kept) => {
+                ownership::check(&kept.relations)?;
+                kept
+            }
+            None => self.prepare(client)?,
+        };
+        Ok(client.select(&prepared.statement, None, arguments)?)
     }
 
-    fn prepared(&self, client: &SpiClient<'_>) -> Result<&'static OwnedPreparedStatement, Error> {
-        if let Some(kept) = self.kept.with(|kept| kept.get().copied()) {
-            return Ok(kept);
-        }
+    fn prepare(&self, client: &SpiClient<'_>) -> Result<&'static Prepared, Error> {
+        let relations = ownership::relations(self.sql);
+        ownership::check(&relations)?;
         let parameters: Vec<_> = self
             .parameters
             .iter()
             .map(|&oid| PgOid::from(oid.value()))
             .collect();
-        let prepared = if self.fresh {
+        let statement = if self.fresh {
             client.prepare_mut(self.sql, &parameters)?
         } else {
             client.prepare(self.sql, &parameters)?
         };
-        let prepared: &'static _ = Box::leak(Box::new(prepared.keep()));
+        let prepared: &'static _ = Box::leak(Box::new(Prepared {
+            statement: statement.keep(),
+            relations,
+        }));
         Ok(self.kept.with(|kept| *kept.get_or_init(|| prepared)))
     }
 }

@@ -343,7 +343,13 @@ const REVOKE_PARAMETERS: &str = "token text DEFAULT NULL::text, token_type_hint 
      client_assertion_type text DEFAULT NULL::text";
 
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 30] = [
+const FUNCTIONS: [[&str; 4]; 34] = [
+    [
+        "begin_refresh_token_grant",
+        "role name, tier text",
+        "oid",
+        "volatile",
+    ],
     ["check_session", "", "void", "stable"],
     [
         "draw_token_family",
@@ -394,12 +400,24 @@ const FUNCTIONS: [[&str; 4]; 30] = [
         "volatile",
     ],
     ["read_refresh_token_stats", "", STATS, "stable"],
+    [
+        "refresh_token_tiers",
+        "",
+        "TABLE(kind text, object text, tiers text[])",
+        "stable",
+    ],
     ["reset_refresh_token_stats", "", "void", "volatile"],
     ["revoke", REVOKE_PARAMETERS, "jsonb", "volatile"],
     ["revoke", "jsonb", "jsonb", "volatile"],
     ["revoke_my_other_sessions", "", "bigint", "volatile"],
     ["revoke_my_session", "session_id uuid", "bigint", "volatile"],
     ["revoke_refresh_token", "token text", "bigint", "volatile"],
+    [
+        "revoke_refresh_token_role",
+        "role name, tier text",
+        "void",
+        "volatile",
+    ],
     ["revoke_session", "session_id uuid", "bigint", "volatile"],
     ["revoke_token_family", "parent text", "bigint", "volatile"],
     [
@@ -421,6 +439,7 @@ const FUNCTIONS: [[&str; 4]; 30] = [
         "uuid",
         "volatile",
     ],
+    ["set_refresh_token_owner", "role name", "void", "volatile"],
     [
         "sign_in_response",
         "user_id text, client_id text DEFAULT NULL::text, scope text DEFAULT NULL::text, instance_id uuid DEFAULT NULL::uuid, aal auth.aal_level DEFAULT NULL::auth.aal_level, tag text DEFAULT NULL::text, not_after timestamp with time zone DEFAULT NULL::timestamp with time zone",
@@ -462,6 +481,15 @@ fn the_one_procedure_has_the_rights_of_its_caller() {
     assert_eq!(lines(&mut client, &sql), ["auth.purge_all(integer) | f"]);
 }
 
+/// The functions that have the rights of their callers.
+const BY_CALLER: [&str; 5] = [
+    "begin_refresh_token_grant",
+    "grant_refresh_token_role",
+    "refresh_token_tiers",
+    "revoke_refresh_token_role",
+    "set_refresh_token_owner",
+];
+
 #[test]
 fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
     let database = Database::create();
@@ -471,14 +499,15 @@ fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
            FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'f' ORDER BY proname, oid"
     );
     let expected = FUNCTIONS.map(|[name, arguments, ..]| {
-        // who grants does it with rights of his own; it touches no table
-        let definer = if name == "grant_refresh_token_role" {
-            "f"
-        } else {
-            "t"
-        };
+        // who grants, or gives away, does it with rights of his own; it touches no row
+        let by_caller = BY_CALLER.contains(&name);
+        let definer = if by_caller { "f" } else { "t" };
         // a function without an argument has no NULL to answer
-        let strict = if arguments.is_empty() { "t" } else { "f" };
+        let strict = if arguments.is_empty() && !by_caller {
+            "t"
+        } else {
+            "f"
+        };
         format!("{name} | {definer} | search_path=pg_catalog, pg_temp | {strict} | f | f")
     });
     assert_eq!(lines(&mut client, &sql), expected);
@@ -539,7 +568,11 @@ fn the_extension_owns_these_objects_and_no_other() {
         "function auth.revoke_my_other_sessions()",
         "function auth.revoke_my_session(uuid)",
         "function auth.draw_token_family(uuid)",
+        "function auth.begin_refresh_token_grant(name,text)",
         "function auth.grant_refresh_token_role(name,text)",
+        "function auth.refresh_token_tiers()",
+        "function auth.revoke_refresh_token_role(name,text)",
+        "function auth.set_refresh_token_owner(name)",
         "table auth.signing_keys",
         "function auth.check_session()",
         "function auth.introspect(jsonb)",
@@ -782,6 +815,137 @@ fn a_schema_that_public_may_create_in_is_refused() {
         "schema \"auth\"",
         "ALTER DEFAULT PRIVILEGES REVOKE CREATE ON SCHEMAS FROM PUBLIC",
     );
+}
+
+/// Roles are known in all databases: each of these tests has names of its own.
+#[test]
+fn a_schema_in_which_a_named_role_may_create_is_refused() {
+    is_refused(
+        "CREATE ROLE guard_creator; CREATE SCHEMA auth; GRANT USAGE, CREATE ON SCHEMA auth TO guard_creator",
+        "55000",
+        "role \"guard_creator\" may create",
+        "REVOKE CREATE ON SCHEMA auth FROM guard_creator",
+    );
+    is_refused(
+        "CREATE ROLE guard_default; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO guard_default",
+        "55000",
+        "role \"guard_default\" may create",
+        "ALTER DEFAULT PRIVILEGES REVOKE CREATE ON SCHEMAS FROM guard_default",
+    );
+    // superusers may do everything anyway
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect(&cluster.create_database(), "postgres");
+    client
+        .batch_execute(
+            "CREATE ROLE guard_super SUPERUSER; CREATE SCHEMA auth AUTHORIZATION guard_super;
+             CREATE EXTENSION refresh_tokens",
+        )
+        .expect("a superuser's schema");
+}
+
+#[test]
+fn a_schema_of_somebody_who_is_no_superuser_is_refused() {
+    is_refused(
+        "CREATE ROLE guard_owner; CREATE SCHEMA auth AUTHORIZATION guard_owner",
+        "55000",
+        "belongs to role \"guard_owner\"",
+        "ALTER SCHEMA auth OWNER TO CURRENT_USER",
+    );
+    is_refused(
+        "CREATE SCHEMA auth AUTHORIZATION pg_database_owner",
+        "55000",
+        "belongs to role \"pg_database_owner\"",
+        "ALTER SCHEMA auth OWNER TO CURRENT_USER",
+    );
+}
+
+/// A call goes to whatever function of the name fits best, and to a type of the name before it goes to a function that
+/// needs a conversion.
+#[test]
+fn whatever_has_the_name_of_a_function_is_refused() {
+    for (create, what) in [
+        (
+            "FUNCTION auth.rotate_refresh_token(varchar) RETURNS text RETURN $1",
+            "function auth.rotate_refresh_token(character varying)",
+        ),
+        (
+            "FUNCTION auth.token(VARIADIC text[]) RETURNS text RETURN 'mine'",
+            "function auth.token(pg_catalog.text[])",
+        ),
+        (
+            "PROCEDURE auth.revoke_session(text) LANGUAGE sql AS ''",
+            "procedure auth.revoke_session(pg_catalog.text)",
+        ),
+        (
+            "FUNCTION auth.purge_all() RETURNS int RETURN 1",
+            "function auth.purge_all()",
+        ),
+        (
+            "AGGREGATE auth.is_session_live(text) (SFUNC = textcat, STYPE = text)",
+            "aggregate auth.is_session_live(pg_catalog.text)",
+        ),
+        (
+            "FUNCTION auth.grant_refresh_token_role(text, text) RETURNS int RETURN 1",
+            "function auth.grant_refresh_token_role(pg_catalog.text,pg_catalog.text)",
+        ),
+        (
+            "FUNCTION auth.sessions(int) RETURNS int RETURN 1",
+            "function auth.sessions(integer)",
+        ),
+        (
+            "DOMAIN auth.rotate_refresh_token AS text",
+            "type auth.rotate_refresh_token",
+        ),
+        ("TYPE auth.revoke AS ENUM ('x')", "type auth.revoke"),
+        ("TYPE auth.jwks AS (x int)", "type auth.jwks"),
+        (
+            "TABLE auth.list_sessions (x int)",
+            "table auth.list_sessions",
+        ),
+        (
+            "VIEW auth.introspect AS SELECT 1 AS x",
+            "view auth.introspect",
+        ),
+        ("SEQUENCE auth.check_session", "sequence auth.check_session"),
+    ] {
+        let drop = match create.split_once(' ') {
+            Some(("FUNCTION" | "PROCEDURE" | "AGGREGATE", _)) => {
+                format!("DROP ROUTINE {}", what.split_once(' ').expect("a name").1)
+            }
+            _ => format!("DROP {what}").replace("type auth.rotate", "domain auth.rotate"),
+        };
+        is_refused(
+            &format!("CREATE SCHEMA auth; CREATE {create}"),
+            "42710",
+            what,
+            &drop,
+        );
+    }
+}
+
+/// The one list that the guard has.
+#[test]
+fn the_guard_knows_every_table_view_sequence_and_type() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let script = include_str!("../../sql/schema.sql");
+    let (_, list) = script
+        .split_once("ANY (\n               '{")
+        .expect("a list");
+    let (list, _) = list.split_once('}').expect("its end");
+    let mut known: Vec<_> = list.split(',').map(str::to_owned).collect();
+    known.sort_unstable();
+    let sql = "
+        SELECT coalesce(c.relname, t.typname)::text
+          FROM pg_depend LEFT JOIN pg_class AS c ON classid = 'pg_class'::regclass AND c.oid = objid
+          LEFT JOIN pg_type AS t ON classid = 'pg_type'::regclass AND t.oid = objid AND typcategory <> 'A'
+           AND coalesce((SELECT relkind = 'c' FROM pg_class AS r WHERE r.oid = typrelid), true)
+         WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+           AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
+           AND coalesce(c.relname, t.typname) IS NOT NULL";
+    let mut found = lines(&mut client, sql);
+    found.sort_unstable();
+    assert_eq!(known, found);
 }
 
 #[test]

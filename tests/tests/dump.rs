@@ -211,7 +211,7 @@ fn the_grants_of_the_tiers_survive() {
     let mut client = database.connect();
     let issued = issue(&mut client, "alice");
     let role = |tier: &str| format!("{}_{tier}", database.name);
-    for tier in ["client", "server", "operator", "nobody"] {
+    for tier in ["client", "gateway", "server", "operator", "nobody"] {
         client
             .batch_execute(&format!("CREATE ROLE {} LOGIN", role(tier)))
             .expect("a new role");
@@ -245,6 +245,57 @@ fn the_grants_of_the_tiers_survive() {
         assert_eq!(error_code(table), "42501");
         let mut nobody = cluster.connect(&copy, &role("nobody"));
         assert_eq!(error_code(rotate(&mut nobody, issued.token())), "42501");
+    }
+}
+
+/// Every object of the extension with its owner and its privileges, and those of the schema.
+const OWNERS: &str = "
+    SELECT concat_ws(' ', i.identity, coalesce(proowner, relowner, typowner)::regrole,
+                     (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(coalesce(proacl, relacl, typacl)) AS a))
+      FROM pg_depend AS d
+     CROSS JOIN pg_identify_object(d.classid, d.objid, 0) AS i
+      LEFT JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+      LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+      LEFT JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+     WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
+     UNION ALL
+    SELECT concat_ws(' ', 'schema', nspowner::regrole, nspacl) FROM pg_namespace WHERE nspname = 'auth'
+     ORDER BY 1";
+
+/// A dump knows no owner of an extension's objects: docs/operations.md says what to call after a restore.
+#[test]
+fn the_owner_is_set_again_after_a_restore_and_all_is_as_it_was() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let (owner, app) = (
+        format!("{}_owner", database.name),
+        format!("{}_app", database.name),
+    );
+    client
+        .batch_execute(&format!(
+            "CREATE ROLE {owner} NOLOGIN; CREATE ROLE {app} LOGIN;
+             SELECT auth.set_refresh_token_owner('{owner}');
+             SELECT auth.grant_refresh_token_role('{app}', tier) FROM unnest('{{gateway,server,operator}}'::text[]) AS tier"
+        ))
+        .expect("an owner and a tier");
+    let issued = issue(&mut client, "alice");
+    let (owners, state) = (lines(&mut client, OWNERS), lines(&mut client, STATE));
+    assert!(owners.iter().all(|line| line.contains(&owner)));
+    for way in [Way::Plain, Way::Custom, Way::Parallel] {
+        let copy = restore(&database, way);
+        let cluster = database.cluster();
+        let mut restored = cluster.connect(&copy, "postgres");
+        assert_eq!(lines(&mut restored, STATE), state, "{way:?}");
+        // till then it works with the superuser as owner, who restored it
+        let mut client = cluster.connect(&copy, &app);
+        assert_eq!(explain(&mut client, issued.token()).status, "rotated");
+        restored
+            .batch_execute(&format!("SELECT auth.set_refresh_token_owner('{owner}')"))
+            .expect("what the docs say");
+        assert_eq!(lines(&mut restored, OWNERS), owners, "{way:?}");
+        let rotated = rotate(&mut client, issued.token()).expect("a verdict");
+        assert_eq!(rotated.status, "rotated", "{way:?}");
     }
 }
 

@@ -5,10 +5,10 @@ use refresh_tokens_tests::format::{digest, unknown_token};
 use refresh_tokens_tests::{Cluster, Database, contents, error_code, issue, pass_time, rotate};
 use uuid::Uuid;
 
-const TIERS: [&str; 4] = ["client", "user", "server", "operator"];
+const TIERS: [&str; 5] = ["gateway", "client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 30] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 34] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -98,35 +98,23 @@ const FUNCTIONS: [(&str, &str, &[&str]); 30] = [
     (
         "token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
         "token('refresh_token', 'pgrt_')",
-        &["client", "server"],
+        &["gateway"],
     ),
-    ("token(jsonb)", "token('{}'::jsonb)", &["client", "server"]),
+    ("token(jsonb)", "token('{}'::jsonb)", &["gateway"]),
     (
         "revoke(text,text,text,text,text,text)",
         "revoke('pgrt_'::text)",
-        &["client", "server"],
+        &["gateway"],
     ),
-    (
-        "revoke(jsonb)",
-        "revoke('{}'::jsonb)",
-        &["client", "server"],
-    ),
+    ("revoke(jsonb)", "revoke('{}'::jsonb)", &["gateway"]),
     (
         "introspect(text,text,text,text,text,text)",
         "introspect('pgrt_'::text)",
-        &["client", "server"],
+        &["gateway"],
     ),
-    (
-        "introspect(jsonb)",
-        "introspect('{}'::jsonb)",
-        &["client", "server"],
-    ),
-    ("jwks()", "jwks()", &["client", "server"]),
-    (
-        "check_session()",
-        "check_session()",
-        &["client", "user", "server"],
-    ),
+    ("introspect(jsonb)", "introspect('{}'::jsonb)", &["gateway"]),
+    ("jwks()", "jwks()", &["gateway"]),
+    ("check_session()", "check_session()", &["gateway", "user"]),
     (
         "sign_in_response(text,text,text,uuid,auth.aal_level,text,timestamp with time zone)",
         "sign_in_response('somebody')",
@@ -138,12 +126,31 @@ const FUNCTIONS: [(&str, &str, &[&str]); 30] = [
         "rotate_signing_key()",
         &[],
     ),
+    ("refresh_token_tiers()", "refresh_token_tiers()", &[]),
+    (
+        "begin_refresh_token_grant(name,text)",
+        "begin_refresh_token_grant(current_user, 'client')",
+        &[],
+    ),
+    (
+        "set_refresh_token_owner(name)",
+        "set_refresh_token_owner(current_user)",
+        &[],
+    ),
+    (
+        "revoke_refresh_token_role(name,text)",
+        "revoke_refresh_token_role(current_user, 'client')",
+        &[],
+    ),
     (
         "grant_refresh_token_role(name,text)",
         "grant_refresh_token_role(current_user, 'client')",
         &[],
     ),
 ];
+
+/// How many of them, at the end, name no statement of the library's.
+const OF_ROLES: usize = 5;
 
 /// A condition on `pg_depend`: it describes an object of the extension.
 const IS_MEMBER: &str = "deptype = 'e' AND refclassid = 'pg_extension'::regclass
@@ -195,8 +202,7 @@ const OF_PUBLIC: &str = "
            aclexplode(CASE WHEN pg_proc.oid IS NOT NULL THEN coalesce(proacl, acldefault('f', proowner))
                            WHEN relkind = 'S' THEN coalesce(relacl, acldefault('s', relowner))
                            WHEN pg_class.oid IS NOT NULL THEN coalesce(relacl, acldefault('r', relowner))
-                           WHEN typcategory <> 'A' AND typrelid = 0 OR typname = 'refresh_token_grant'
-                           THEN coalesce(typacl, acldefault('T', typowner)) END)
+                           WHEN typcategory <> 'A' THEN coalesce(typacl, acldefault('T', typowner)) END)
      WHERE grantee = 0 AND IS_MEMBER
      UNION ALL
     SELECT attrelid::regclass || '.' || attname
@@ -224,34 +230,238 @@ fn nothing_is_granted_to_public() {
     assert_eq!(lines(&mut client, &of_public).len(), 7);
 }
 
+/// Each object of the extension that has other privileges than all of its owner's, and the schema if it has them.
+const OPEN: &str = "
+    SELECT format('%s %s %s', i.type, i.identity, acl)
+      FROM pg_depend AS d
+     CROSS JOIN pg_identify_object(d.classid, d.objid, 0) AS i
+      LEFT JOIN pg_proc ON d.classid = 'pg_proc'::regclass AND pg_proc.oid = d.objid
+      LEFT JOIN pg_class ON d.classid = 'pg_class'::regclass AND pg_class.oid = d.objid
+      LEFT JOIN pg_type ON d.classid = 'pg_type'::regclass AND pg_type.oid = d.objid AND typcategory <> 'A',
+           LATERAL (SELECT coalesce(proacl, relacl, typacl) AS acl,
+                           coalesce(proowner, relowner, typowner) AS owner,
+                           CASE WHEN pg_proc.oid IS NOT NULL THEN 'f' WHEN relkind = 'S' THEN 's'
+                                WHEN pg_class.oid IS NOT NULL THEN 'r' ELSE 'T' END AS kind) AS a
+     WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
+       AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
+       AND owner IS NOT NULL
+       AND (SELECT array_agg(e ORDER BY e) FROM aclexplode(coalesce(acl, acldefault(kind::\"char\", owner))) AS e)
+           IS DISTINCT FROM
+           (SELECT array_agg(e ORDER BY e) FROM aclexplode(acldefault(kind::\"char\", owner)) AS e WHERE grantee = owner)
+     UNION ALL
+    SELECT 'schema ' || nspacl::text FROM pg_namespace
+     WHERE nspname = 'auth' AND EXISTS (SELECT FROM aclexplode(nspacl) WHERE grantee <> nspowner)";
+
+/// Default privileges for everybody and for a role, for each kind of object.
+fn open_by_default(client: &mut Client, scope: &str, role: &str) {
+    for (privileges, kind) in [
+        ("ALL", "TABLES"),
+        ("ALL", "SEQUENCES"),
+        ("EXECUTE", "FUNCTIONS"),
+        ("USAGE", "TYPES"),
+        ("USAGE", "SCHEMAS"),
+    ] {
+        if kind == "SCHEMAS" && !scope.is_empty() {
+            continue;
+        }
+        for (grantee, option) in [("PUBLIC", ""), (role, "WITH GRANT OPTION")] {
+            let sql = format!(
+                "ALTER DEFAULT PRIVILEGES {scope} GRANT {privileges} ON {kind} TO {grantee} {option}"
+            );
+            execute(client, &sql);
+        }
+    }
+}
+
 #[test]
-fn nothing_is_granted_to_public_though_default_privileges_say_so() {
+fn every_object_has_its_owners_privileges_alone_though_default_privileges_say_otherwise() {
     let cluster = Cluster::shared();
     for scope in ["", "IN SCHEMA auth"] {
-        let mut client = cluster.connect(&cluster.create_database(), "postgres");
-        execute(&mut client, "CREATE SCHEMA auth");
-        for (privileges, kind) in [
-            ("ALL", "TABLES"),
-            ("ALL", "SEQUENCES"),
-            ("EXECUTE", "FUNCTIONS"),
-            ("USAGE", "TYPES"),
-        ] {
-            let sql =
-                format!("ALTER DEFAULT PRIVILEGES {scope} GRANT {privileges} ON {kind} TO PUBLIC");
-            execute(&mut client, &sql);
+        let name = cluster.create_database();
+        let mut client = cluster.connect(&name, "postgres");
+        let role = format!("{name}_web_anon");
+        execute(&mut client, &format!("CREATE ROLE {role} LOGIN"));
+        if !scope.is_empty() {
+            execute(&mut client, "CREATE SCHEMA auth");
         }
-        execute(&mut client, "CREATE EXTENSION refresh_tokens");
+        open_by_default(&mut client, scope, &role);
+        // what the owner is denied by default it has as well
+        execute(
+            &mut client,
+            &format!(
+                "ALTER DEFAULT PRIVILEGES {scope} REVOKE ALL ON TABLES FROM postgres; CREATE EXTENSION refresh_tokens"
+            ),
+        );
+        assert_eq!(lines(&mut client, OPEN), Vec::<String>::new(), "{scope}");
+        // a dump's idea of it: what CREATE EXTENSION makes anyway
+        let sql = "SELECT count(*)::text FROM pg_init_privs
+                    WHERE privtype = 'e' AND EXISTS (SELECT FROM aclexplode(initprivs) WHERE grantee <> 10)";
+        assert_eq!(lines(&mut client, sql), ["0"], "{scope}");
+        let mut anon = cluster.connect(&name, &role);
+        for call in [
+            "SELECT auth.issue_refresh_token('alice')",
+            "SELECT auth.rotate_signing_key('HS256', secret => repeat('x', 64))",
+            "SELECT FROM auth.sessions",
+            "TRUNCATE auth.refresh_token_events",
+            "SELECT nextval('auth.refresh_tokens_id_seq')",
+            "CREATE TEMPORARY TABLE mine (s auth.sessions)",
+            "CREATE TEMPORARY TABLE mine (l auth.aal_level)",
+        ] {
+            assert_eq!(error_code(anon.batch_execute(call)), "42501", "{call}");
+        }
+        // the defaults were in force
+        execute(&mut client, "CREATE TABLE auth.other ()");
+        let sql = format!("SELECT has_table_privilege('{role}', 'auth.other', 'SELECT')::text");
+        assert_eq!(lines(&mut client, &sql), ["true"]);
+    }
+}
+
+#[test]
+fn a_schema_that_is_older_keeps_its_grants() {
+    let cluster = Cluster::shared();
+    let name = cluster.create_database();
+    let mut client = cluster.connect(&name, "postgres");
+    for begin in ["", "BEGIN;"] {
+        execute(
+            &mut client,
+            &format!(
+                "{begin} CREATE SCHEMA auth; GRANT USAGE ON SCHEMA auth TO PUBLIC; CREATE EXTENSION refresh_tokens"
+            ),
+        );
+        let sql = "SELECT has_schema_privilege('pg_monitor', 'auth', 'USAGE')::text";
+        assert_eq!(lines(&mut client, sql), ["true"]);
+        execute(
+            &mut client,
+            "COMMIT; DROP EXTENSION refresh_tokens; DROP SCHEMA auth",
+        );
+    }
+}
+
+/// What an upgrade adds is closed as well; what was open before is not its business.
+#[test]
+fn an_upgrade_opens_nothing_though_default_privileges_say_so() {
+    let cluster = Cluster::shared();
+    for version in ["0.1.0", "0.2.0", "0.3.0"] {
+        let name = cluster.create_database();
+        let mut client = cluster.connect(&name, "postgres");
+        let (role, app) = (format!("{name}_web_anon"), format!("{name}_app"));
+        execute(
+            &mut client,
+            &format!(
+                "CREATE ROLE {role}; CREATE ROLE {app}; CREATE EXTENSION refresh_tokens VERSION '{version}'"
+            ),
+        );
+        execute(
+            &mut client,
+            &format!("SELECT auth.grant_refresh_token_role('{app}', 'server')"),
+        );
+        let before = grants(&mut client);
+        open_by_default(&mut client, "", &role);
+        open_by_default(&mut client, "IN SCHEMA auth", &role);
+        // also where the commands of a savepoint are a transaction of their own
+        for sql in [
+            "BEGIN",
+            "SAVEPOINT a",
+            "ALTER EXTENSION refresh_tokens UPDATE",
+            "RELEASE a",
+            "COMMIT",
+        ] {
+            execute(&mut client, sql);
+        }
+        let of_role = |lines: Vec<String>, role: &str| -> Vec<String> {
+            let of_role = lines.into_iter().filter(|line| line.contains(role));
+            of_role.collect()
+        };
+        let after = grants(&mut client);
+        assert_eq!(
+            of_role(after.clone(), &role),
+            Vec::<String>::new(),
+            "{version}"
+        );
+        assert_eq!(of_role(after, &app), of_role(before, &app), "{version}");
         let of_public = OF_PUBLIC.replace("IS_MEMBER", IS_MEMBER);
         assert_eq!(
             lines(&mut client, &of_public),
             Vec::<String>::new(),
-            "{scope}"
+            "{version}"
         );
-        // the defaults were in force
-        execute(&mut client, "CREATE TABLE auth.other ()");
-        let sql = "SELECT has_table_privilege('pg_monitor', 'auth.other', 'SELECT')::text";
-        assert_eq!(lines(&mut client, sql), ["true"]);
+        execute(
+            &mut client,
+            &format!("DROP OWNED BY {app}; DROP OWNED BY {role}"),
+        );
+        assert_eq!(lines(&mut client, OPEN), Vec::<String>::new(), "{version}");
     }
+}
+
+#[test]
+fn an_upgrade_is_refused_where_an_installation_would_be() {
+    let cluster = Cluster::shared();
+    for (obstacle, culprit, cure) in [
+        (
+            "ALTER SCHEMA auth OWNER TO {role}",
+            "belongs to role",
+            "ALTER SCHEMA auth OWNER TO CURRENT_USER",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA auth TO {role}",
+            "may create objects",
+            "REVOKE CREATE ON SCHEMA auth FROM {role}",
+        ),
+        (
+            "CREATE FUNCTION auth.rotate_refresh_token(varchar) RETURNS text RETURN $1",
+            "function auth.rotate_refresh_token(",
+            "DROP FUNCTION auth.rotate_refresh_token(varchar)",
+        ),
+        (
+            "CREATE FUNCTION auth.set_refresh_token_owner(text) RETURNS text RETURN $1",
+            "function auth.set_refresh_token_owner(",
+            "DROP FUNCTION auth.set_refresh_token_owner(text)",
+        ),
+    ] {
+        let name = cluster.create_database();
+        let mut client = cluster.connect(&name, "postgres");
+        let role = format!("{name}_dev");
+        execute(
+            &mut client,
+            &format!("CREATE ROLE {role}; CREATE EXTENSION refresh_tokens VERSION '0.3.0'"),
+        );
+        execute(&mut client, &obstacle.replace("{role}", &role));
+        let refused = client
+            .batch_execute("ALTER EXTENSION refresh_tokens UPDATE")
+            .expect_err(obstacle);
+        let error = refused.as_db_error().expect("an error of the server");
+        assert!(error.message().contains(culprit), "{obstacle}: {error:?}");
+        assert!(error.hint().is_some(), "{obstacle}: {error:?}");
+        let sql = "SELECT extversion FROM pg_extension WHERE extname = 'refresh_tokens'";
+        assert_eq!(lines(&mut client, sql), ["0.3.0"]);
+        execute(&mut client, &cure.replace("{role}", &role));
+        execute(&mut client, "ALTER EXTENSION refresh_tokens UPDATE");
+    }
+}
+
+/// A function that the upgrade adds has to have the owner of the tables.
+#[test]
+fn what_an_upgrade_adds_belongs_to_the_owner_of_the_rest() {
+    let cluster = Cluster::shared();
+    let name = cluster.create_database();
+    let mut client = cluster.connect(&name, "postgres");
+    let owner = format!("{name}_owner");
+    execute(
+        &mut client,
+        &format!("CREATE ROLE {owner}; CREATE EXTENSION refresh_tokens VERSION '0.1.0'"),
+    );
+    let sql = "SELECT format('ALTER ROUTINE %s OWNER TO OWNER', oid::regprocedure) FROM pg_proc WHERE pronamespace = 'auth'::regnamespace
+                UNION ALL SELECT format('ALTER TABLE %s OWNER TO OWNER', oid::regclass) FROM pg_class
+                           WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r'";
+    for alter in lines(&mut client, sql) {
+        let alter = alter.replace("TO OWNER", &format!("TO {owner}"));
+        execute(&mut client, &alter);
+    }
+    execute(&mut client, "ALTER EXTENSION refresh_tokens UPDATE");
+    let sql = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'auth'::regnamespace
+                UNION SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'auth'::regnamespace";
+    assert_eq!(lines(&mut client, sql), [owner]);
+    issue(&mut client, "alice");
 }
 
 #[test]
@@ -496,33 +706,6 @@ fn a_client_lives_a_whole_session_with_the_client_tier_alone() {
     assert_eq!(after.status, "revoked");
 }
 
-#[test]
-fn the_owner_may_be_a_role_that_is_no_superuser() {
-    let database = Database::create();
-    let mut superuser = database.connect();
-    let owner = role(&database, "owner");
-    execute(
-        &mut superuser,
-        &format!(
-            "GRANT USAGE ON SCHEMA auth TO {owner};
-             ALTER TABLE auth.sessions OWNER TO {owner}; ALTER TABLE auth.refresh_tokens OWNER TO {owner};
-             ALTER TABLE auth.refresh_token_events OWNER TO {owner}; ALTER VIEW auth.my_sessions OWNER TO {owner}"
-        ),
-    );
-    for (function, ..) in FUNCTIONS {
-        let alter = format!("ALTER FUNCTION auth.{function} OWNER TO {owner}");
-        execute(&mut superuser, &alter);
-    }
-    let role = role_of_tier(&database, "server");
-    let mut client = database.connect_as(&role);
-    let issued = issue(&mut client, "alice");
-    let rotated = rotate(&mut client, issued.token()).expect("a verdict");
-    assert_eq!(rotated.status, "rotated");
-    pass_time(&mut superuser, issued.session(), "1 h");
-    let detected = rotate(&mut client, issued.token()).expect("a verdict");
-    assert_eq!(detected.status, "reuse_detected");
-}
-
 // ---- grant_refresh_token_role --------------------------------------------------------------------
 
 /// Every grant that there is in the database on what the extension made, and on its schema.
@@ -559,9 +742,11 @@ fn a_grant_of_a_tier_that_makes_no_sense_is_refused_and_grants_nothing() {
         (format!("'{}', 'client'", role.to_uppercase()), "42704"),
         (format!("'{role}, public', 'client'"), "42704"),
     ] {
-        let call = format!("SELECT auth.grant_refresh_token_role({arguments})");
-        assert_eq!(error_code(client.simple_query(&call)), code, "{arguments}");
-        assert_eq!(grants(&mut client), before, "{arguments}");
+        for function in ["grant", "revoke"] {
+            let call = format!("SELECT auth.{function}_refresh_token_role({arguments})");
+            assert_eq!(error_code(client.simple_query(&call)), code, "{call}");
+            assert_eq!(grants(&mut client), before, "{call}");
+        }
     }
 }
 
@@ -602,7 +787,8 @@ fn only_the_owner_can_grant_a_tier() {
     let (role, friend) = (role_of_tier(&database, "server"), role(&database, "friend"));
     execute(
         &mut superuser,
-        &format!("GRANT EXECUTE ON FUNCTION auth.grant_refresh_token_role(name, text) TO {role}"),
+        &format!("GRANT EXECUTE ON FUNCTION auth.grant_refresh_token_role, auth.revoke_refresh_token_role,
+                                       auth.begin_refresh_token_grant, auth.refresh_token_tiers TO {role}"),
     );
     let before = grants(&mut superuser);
     let mut client = database.connect_as(&role);
@@ -612,10 +798,175 @@ fn only_the_owner_can_grant_a_tier() {
         (&role, "operator"),
         (&role, "server"),
     ] {
-        let call = format!("SELECT auth.grant_refresh_token_role('{to}', '{tier}')");
-        assert_eq!(error_code(client.simple_query(&call)), "42501", "{call}");
+        for function in ["grant", "revoke"] {
+            let call = format!("SELECT auth.{function}_refresh_token_role('{to}', '{tier}')");
+            assert_eq!(error_code(client.simple_query(&call)), "42501", "{call}");
+        }
     }
     assert_eq!(grants(&mut superuser), before);
+}
+
+/// Everything that a role has been granted in the database: the schema, functions, tables, types.
+fn privileges_of(client: &mut Client, role: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT pg_describe_object(classid, objid, 0) FROM pg_shdepend
+          WHERE refclassid = 'pg_authid'::regclass AND refobjid = '{role}'::regrole
+            AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1"
+    );
+    lines(client, &sql)
+}
+
+/// What PostgREST's `anon` has: nothing that goes past the authentication of clients.
+#[test]
+fn the_gateway_has_the_endpoints_and_nothing_past_them() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let issued = issue(&mut superuser, "alice");
+    let role = role_of_tier(&database, "gateway");
+    assert_eq!(
+        privileges_of(&mut superuser, &role).len(),
+        9,
+        "schema, jwks, check_session, three endpoints for a form and for a document"
+    );
+    let mut anon = database.connect_as(&role);
+    for call in [
+        format!(
+            "SELECT auth.rotate_refresh_token('{}', 'webapp', ip => '10.0.0.5')",
+            issued.token()
+        ),
+        format!("SELECT auth.revoke_refresh_token('{}')", issued.token()),
+        format!("SELECT auth.introspect_refresh_token('{}')", issued.token()),
+        format!("SELECT auth.is_session_live('{}')", issued.session()),
+    ] {
+        assert_eq!(error_code(anon.batch_execute(&call)), "42501", "{call}");
+    }
+    let rotated = rotate(&mut superuser, issued.token()).expect("a verdict");
+    assert_eq!(rotated.status, "rotated");
+}
+
+#[test]
+fn revoking_a_tier_leaves_nothing_of_it() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    for tier in TIERS {
+        let role = role_of_tier(&database, tier);
+        assert!(privileges_of(&mut superuser, &role).len() > 2);
+        let revoke = format!("SELECT auth.revoke_refresh_token_role('{role}', '{tier}')");
+        // once more does nothing
+        for _ in 0..2 {
+            execute(&mut superuser, &revoke);
+            assert_eq!(
+                privileges_of(&mut superuser, &role),
+                Vec::<String>::new(),
+                "{tier}"
+            );
+        }
+        let mut client = database.connect_as(&role);
+        for (function, call, _) in FUNCTIONS {
+            let called = outcome(client.simple_query(&format!("SELECT auth.{call}")));
+            assert_eq!(called, "42501", "{tier}: {function}");
+        }
+        drop(client);
+        execute(&mut superuser, &format!("DROP ROLE {role}"));
+    }
+}
+
+#[test]
+fn revoking_a_tier_leaves_what_another_one_needs() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let one = role(&database, "one");
+    for tier in TIERS {
+        for revoked in TIERS {
+            let call = |function: &str, tier: &str| {
+                format!("SELECT auth.{function}_refresh_token_role('{one}', '{tier}')")
+            };
+            execute(&mut superuser, &call("grant", tier));
+            let before = privileges_of(&mut superuser, &one);
+            execute(&mut superuser, &call("grant", revoked));
+            execute(&mut superuser, &call("revoke", revoked));
+            let is_part = revoked == tier || (tier, revoked) == ("client", "server");
+            let expected = if is_part { vec![] } else { before };
+            let left = privileges_of(&mut superuser, &one);
+            assert_eq!(left, expected, "{tier}, then without {revoked}");
+            execute(&mut superuser, &call("revoke", tier));
+            assert_eq!(privileges_of(&mut superuser, &one), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn revoking_a_tier_leaves_what_was_granted_by_hand() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    let role = role_of_tier(&database, "gateway");
+    execute(
+        &mut superuser,
+        &format!("GRANT EXECUTE ON FUNCTION auth.is_session_live(uuid) TO {role}"),
+    );
+    let revoke = format!("SELECT auth.revoke_refresh_token_role('{role}', 'gateway')");
+    execute(&mut superuser, &revoke);
+    let mut client = database.connect_as(&role);
+    execute(&mut client, "SELECT auth.is_session_live(NULL)");
+    assert_eq!(
+        error_code(client.batch_execute("SELECT auth.jwks()")),
+        "42501"
+    );
+    // and of the owner of it all, everything
+    let error =
+        superuser.batch_execute("SELECT auth.revoke_refresh_token_role('postgres', 'client')");
+    assert_eq!(error_code(error), "22023");
+}
+
+/// PostgreSQL refuses two at once that change the privileges of one object.
+#[test]
+fn tiers_are_granted_and_revoked_by_many_at_once() {
+    let database = Database::create();
+    let roles: Vec<_> = (0..20)
+        .map(|n| role(&database, &format!("app{n}")))
+        .collect();
+    let threads: Vec<_> = (roles.iter().cloned())
+        .map(|role| {
+            let mut client = database.connect();
+            std::thread::spawn(move || {
+                for function in ["grant", "revoke", "grant"] {
+                    let sql =
+                        format!("SELECT auth.{function}_refresh_token_role('{role}', 'server')");
+                    client.batch_execute(&sql)?;
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .collect();
+    for thread in threads {
+        let done = thread.join().expect("a thread");
+        assert!(done.is_ok(), "{done:?}");
+    }
+    // nobody else can hold them up: not whoever may read the view that they lock
+    let mut superuser = database.connect();
+    let user = role_of_tier(&database, "user");
+    let mut reader = database.connect_as(&user);
+    let lock = "LOCK TABLE auth.my_sessions IN SHARE MODE";
+    execute(&mut reader, "BEGIN");
+    execute(&mut reader, "SELECT FROM auth.my_sessions");
+    assert_eq!(error_code(reader.batch_execute(lock)), "42501");
+    execute(&mut reader, "ROLLBACK; BEGIN; SELECT FROM auth.my_sessions");
+    let first = &roles[0];
+    execute(
+        &mut superuser,
+        &format!(
+            "SET lock_timeout = '10 s'; SELECT auth.grant_refresh_token_role('{first}', 'operator')"
+        ),
+    );
+    // nor they a reader
+    execute(
+        &mut superuser,
+        &format!("BEGIN; SELECT auth.revoke_refresh_token_role('{first}', 'operator')"),
+    );
+    execute(
+        &mut reader,
+        "SET lock_timeout = '10 s'; SELECT FROM auth.my_sessions",
+    );
 }
 
 // ---- settings ------------------------------------------------------------------------------------
@@ -1018,7 +1369,7 @@ fn what_a_hostile_role_creates_is_never_called() {
     }
 
     // every statement names what it means, so that the pinned search_path is the second lock
-    for (function, ..) in &FUNCTIONS[..FUNCTIONS.len() - 1] {
+    for (function, ..) in &FUNCTIONS[..FUNCTIONS.len() - OF_ROLES] {
         let unpin = format!("ALTER FUNCTION auth.{function} RESET search_path");
         execute(&mut superuser, &unpin);
     }

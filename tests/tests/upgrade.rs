@@ -273,7 +273,7 @@ fn what_was_granted_before_an_upgrade_still_is() {
                 .status,
             "rotated"
         );
-        // What is new takes one more call.
+        // What is new takes one more call; 0.3.0 had the endpoints in this tier.
         let revoke = "SELECT auth.revoke(token => $1)";
         if version < "0.3.0" {
             assert_eq!(
@@ -281,18 +281,47 @@ fn what_was_granted_before_an_upgrade_still_is() {
                 "42501"
             );
         }
-        owner
-            .execute(
-                "SELECT auth.grant_refresh_token_role($1::text::name, 'server')",
-                &[&role],
-            )
-            .expect("a grant");
+        let grant = "SELECT auth.grant_refresh_token_role($1::text::name, 'gateway')";
+        owner.execute(grant, &[&role]).expect("a grant");
         client
             .query_one(revoke, &[&token.token()])
             .expect("a tier has what is new");
         owner
             .batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
             .expect("nothing hangs on it");
+    }
+}
+
+/// What docs/operations.md says to do for `anon`, who had to have the tier `client` for the endpoints.
+#[test]
+fn a_client_of_an_old_version_becomes_a_gateway() {
+    let cluster = Cluster::shared();
+    let of_role = |client: &mut Client, role: &str| -> Vec<String> {
+        let sql = format!(
+            "SELECT pg_describe_object(classid, objid, 0) FROM pg_shdepend
+              WHERE refobjid = '{role}'::regrole
+                AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1"
+        );
+        let rows = client.query(&sql, &[]).expect("a superuser may look");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    for version in RELEASED {
+        let old = old_database(&cluster, version);
+        let mut owner = cluster.connect(&old, "postgres");
+        let (anon, other) = (format!("{old}_anon"), format!("{old}_other"));
+        owner
+            .batch_execute(&format!(
+                "CREATE ROLE {anon}; CREATE ROLE {other}; SELECT auth.grant_refresh_token_role('{anon}', 'client'); {UPDATE};
+                 SELECT auth.revoke_refresh_token_role('{anon}', 'client');
+                 SELECT auth.grant_refresh_token_role('{anon}', 'gateway');
+                 SELECT auth.grant_refresh_token_role('{other}', 'gateway')"
+            ))
+            .expect("an upgrade");
+        assert_eq!(
+            of_role(&mut owner, &anon),
+            of_role(&mut owner, &other),
+            "{version}"
+        );
     }
 }
 

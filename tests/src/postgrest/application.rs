@@ -17,7 +17,7 @@ pub const SPECIAL_SECRET: &str = "s3cret: +/%&=?;é";
 const SQL: &str = r"
     CREATE ROLE {anon} NOLOGIN; CREATE ROLE {user} NOLOGIN;
     CREATE ROLE {authenticator} LOGIN NOINHERIT; GRANT {anon}, {user} TO {authenticator};
-    SELECT auth.grant_refresh_token_role('{anon}', 'client'), auth.grant_refresh_token_role('{user}', 'client');
+    SELECT auth.grant_refresh_token_role('{anon}', 'gateway'), auth.grant_refresh_token_role('{user}', 'gateway');
 
     CREATE SCHEMA api;
     GRANT USAGE ON SCHEMA api TO {anon}, {user}, {authenticator};
