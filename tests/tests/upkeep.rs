@@ -211,11 +211,7 @@ fn the_worker_acts_as_the_owner_of_the_functions() {
     client
         .batch_execute(
             "CREATE ROLE owner NOLOGIN;
-             GRANT USAGE ON SCHEMA auth TO owner;
-             ALTER TABLE auth.refresh_tokens OWNER TO owner;
-             ALTER TABLE auth.sessions OWNER TO owner;
-             ALTER TABLE auth.refresh_token_events OWNER TO owner;
-             ALTER FUNCTION auth.purge_refresh_tokens OWNER TO owner;
+             SELECT auth.set_refresh_token_owner('owner');
              CREATE TABLE seen (who text, may_become text);
              GRANT INSERT ON seen TO owner;
              CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
