@@ -1,11 +1,9 @@
 //! A table, read and written by the calls that the executor makes.
 
-use super::index::Indexes;
 use super::row::{Row, Version};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, zeroed};
-use std::ptr;
 use std::thread::panicking;
 
 pub(super) const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -15,17 +13,17 @@ pub(super) const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::L
 pub(super) struct Table(pub(super) pg_sys::Relation);
 
 impl Table {
-    /// The table `name`, locked in `mode`; none if there is none.
+    /// The table `name`, locked in `mode`; none if there is none by now.
+    ///
+    /// As for a statement, the name is looked up again if it changed hands while the lock was waited for:
+    /// RangeVarGetRelidExtended (catalog/namespace.c; compared with 15 to 18).
     pub(super) fn open(name: &CStr, mode: pg_sys::LOCKMODE) -> Option<Self> {
-        // SAFETY: the names end with NUL. A relation that is dropped before it is locked is NULL.
+        // SAFETY: the names end with NUL and are not written to.
         let relation = unsafe {
-            let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
-            match pg_sys::get_relname_relid(name.as_ptr(), schema) {
-                pg_sys::InvalidOid => ptr::null_mut(),
-                id => pg_sys::try_table_open(id, mode),
-            }
+            let (schema, name) = (c"auth".as_ptr().cast_mut(), name.as_ptr().cast_mut());
+            pg_sys::table_openrv_extended(pg_sys::makeRangeVar(schema, name, -1), mode, true)
         };
-        (!relation.is_null()).then_some(Self(relation))
+        (!relation.is_null()).then(|| Self(relation))
     }
 
     /// Locks the table in `mode` as well.
@@ -50,24 +48,38 @@ impl Table {
         unsafe { (*self.descriptor()).natts as usize }
     }
 
-    /// The columns of `version`.
+    /// The columns of `version`. A dropped one is NULL: what it held is not to be written again.
     pub(super) fn columns(&self, version: &Version) -> Row {
         let mut row = Row::of(self.width());
         let (values, nulls) = row.arrays();
         // SAFETY: the relation is open, the version is one of its rows, and the arrays have an entry for
         // each column.
         unsafe { pg_sys::heap_deform_tuple(version.0, self.descriptor(), values, nulls) }
+        row.clear(|at| self.attribute(at).attisdropped);
         row
     }
 
-    fn form(&self, row: &mut Row) -> pg_sys::HeapTuple {
-        let (values, nulls) = row.arrays();
-        // SAFETY: the relation is open, and the row has a value of its type for each column.
-        unsafe { pg_sys::heap_form_tuple(self.descriptor(), values, nulls) }
+    /// The column `at`, counted from 0.
+    ///
+    /// Mirrors TupleDescAttr (access/tupdesc.h; compared with 15 to 18).
+    pub(super) fn attribute(&self, at: usize) -> &pg_sys::FormData_pg_attribute {
+        assert!(at < self.width());
+        // SAFETY: the relation is open and has so many columns.
+        #[cfg(not(feature = "pg18"))]
+        unsafe {
+            &*(*self.descriptor()).attrs.as_ptr().add(at)
+        }
+        // SAFETY: as above.
+        #[cfg(feature = "pg18")]
+        unsafe {
+            &*pg_sys::TupleDescAttr(self.descriptor(), at as i32)
+        }
     }
 
     /// Locks `version` against all but foreign keys, and waits for whoever holds it. Whether it is still
     /// the row's newest.
+    ///
+    /// Mirrors ExecLockRows (executor/nodeLockRows.c; compared with 15 to 18), by way of heapam_tuple_lock.
     pub(super) fn lock_row(&self, version: &Version) -> bool {
         // SAFETY: the relation is open and the version visible to the active snapshot, so that its
         // place is still its own.
@@ -92,43 +104,6 @@ impl Table {
             result == pg_sys::TM_Result::TM_Ok
         }
     }
-
-    /// Refuses updates where the table is published and its rows have no identity.
-    ///
-    /// # Errors
-    /// 55000.
-    pub(super) fn check_replica_identity(&self) {
-        // SAFETY: the relation is open.
-        unsafe { pg_sys::CheckCmdReplicaIdentity(self.0, pg_sys::CmdType::CMD_UPDATE) }
-    }
-
-    /// Puts `row` in the place of `version`. False: that is not the row's newest version any more; nothing
-    /// was changed.
-    pub(super) fn update(&self, version: &Version, row: &mut Row, indexes: &Indexes) -> bool {
-        let tuple = self.form(row);
-        // SAFETY: as for lock_row; the tuple is of this table.
-        unsafe {
-            if heap_update(self.0, &mut (*version.0).t_self, tuple) != pg_sys::TM_Result::TM_Ok {
-                return false;
-            }
-            let is_hot = (*(*tuple).t_data).t_infomask2 as u32 & pg_sys::HEAP_ONLY_TUPLE != 0;
-            if !is_hot {
-                indexes.insert(self, row, tuple, true);
-            }
-        }
-        true
-    }
-
-    /// Inserts `row`.
-    pub(super) fn insert(&self, row: &mut Row, indexes: &Indexes) {
-        let tuple = self.form(row);
-        // SAFETY: the relation is open and the tuple is of this table.
-        unsafe {
-            let command = pg_sys::GetCurrentCommandId(true);
-            pg_sys::heap_insert(self.0, tuple, command, 0, ptr::null_mut());
-            indexes.insert(self, row, tuple, false);
-        }
-    }
 }
 
 impl Drop for Table {
@@ -137,33 +112,5 @@ impl Drop for Table {
             // SAFETY: it was opened here, and is closed once.
             unsafe { pg_sys::table_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) }
         }
-    }
-}
-
-/// # Safety
-/// `relation` is open, `place` that of a version which the active snapshot sees, `tuple` of the relation.
-unsafe fn heap_update(
-    relation: pg_sys::Relation,
-    place: pg_sys::ItemPointer,
-    tuple: pg_sys::HeapTuple,
-) -> pg_sys::TM_Result::Type {
-    let mut failure = MaybeUninit::zeroed();
-    let mut mode = 0;
-    #[cfg(not(feature = "pg15"))]
-    let mut indexes_to_update = 0;
-    // SAFETY: as the caller says.
-    unsafe {
-        pg_sys::heap_update(
-            relation,
-            place,
-            tuple,
-            pg_sys::GetCurrentCommandId(true),
-            ptr::null_mut(),
-            true,
-            failure.as_mut_ptr(),
-            &mut mode,
-            #[cfg(not(feature = "pg15"))]
-            &mut indexes_to_update,
-        )
     }
 }
