@@ -3,7 +3,8 @@
 
 use postgres::{Client, Error};
 use refresh_tokens_tests::{
-    Database, Racer, broken_invariants, backend_pid, issue, rotate, wait_until, waits,
+    Database, Racer, assert_invariants, backend_pid, broken_invariants, by_statements, explain, issue,
+    rotate, wait_until, waits,
 };
 use std::thread;
 
@@ -322,13 +323,14 @@ fn assert_sound(client: &mut Client, change: &Change) {
 /// The results of all calls, which wait while `change` is made and commits.
 fn beside(
     gate: &mut Client,
+    lock: &str,
     change: &Change,
     racers: &mut [Racer],
     families: &[Family],
 ) -> Vec<Result<(), Error>> {
     thread::scope(|scope| {
         let mut gate = gate.transaction().expect("a transaction");
-        let sql = format!("{LOCK}; {}", change.sql);
+        let sql = format!("{lock}; {}", change.sql);
         gate.batch_execute(&sql).expect(change.what);
         let mut threads = Vec::with_capacity(racers.len());
         for (number, racer) in racers.iter_mut().enumerate() {
@@ -352,7 +354,6 @@ fn beside(
 fn what_was_renamed_moved_or_dropped_before_a_call_is_no_internal_error() {
     let mut faults = Vec::new();
     for change in &CHANGES {
-        eprintln!("AT {}", change.what);
         let (database, mut client) = database();
         let client = &mut client;
         let pid = backend_pid(client);
@@ -384,35 +385,105 @@ fn what_was_renamed_moved_or_dropped_before_a_call_is_no_internal_error() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// What is wrong with the calls that wait for `lock` while `change` is made.
+fn faults_beside(change: &Change, lock: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let (database, mut client) = database();
+    let client = &mut client;
+    let pid = backend_pid(client);
+    // each call in a connection of its own; of two, the first has its plan
+    let mut racers: Vec<_> = (0..CALLS.len() * 2)
+        .map(|_| Racer::new(&database))
+        .collect();
+    for (number, sql) in CALLS.iter().enumerate() {
+        let racer = &mut racers[2 * number];
+        let family = Family::new(client, format!("warm {number}"));
+        call(&mut racer.client, &family, sql).expect(sql);
+    }
+    let families: Vec<_> = (0..racers.len())
+        .map(|n| Family::new(client, format!("user {n}")))
+        .collect();
+    let gate = &mut database.connect();
+    let results = beside(gate, lock, change, &mut racers, &families);
+    for (number, result) in results.iter().enumerate() {
+        let (connection, sql) = (["kept", "fresh"][number % 2], CALLS[number / 2]);
+        let fault = fault(result);
+        faults.extend(fault.map(|f| format!("{}, {connection}: {sql}: {f}", change.what)));
+    }
+    assert_eq!(backend_pid(client), pid);
+    assert_sound(client, change);
+    faults
+}
+
 #[test]
 fn what_is_renamed_moved_or_dropped_while_a_call_waits_is_no_internal_error() {
-    let mut faults = Vec::new();
-    for change in &CHANGES {
-        eprintln!("AT {}", change.what);
-        let (database, mut client) = database();
-        let client = &mut client;
-        let pid = backend_pid(client);
-        // each call in a connection of its own; of two, the first has its plan
-        let mut racers: Vec<_> = (0..CALLS.len() * 2)
-            .map(|_| Racer::new(&database))
-            .collect();
-        for (number, sql) in CALLS.iter().enumerate() {
-            let racer = &mut racers[2 * number];
-            let family = Family::new(client, format!("warm {number}"));
-            call(&mut racer.client, &family, sql).expect(sql);
+    let faults: Vec<_> = (CHANGES.iter())
+        .flat_map(|change| faults_beside(change, LOCK))
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// What rewrites or swaps a table under a waiting rotation, which goes on in the table that has the name then.
+const SWAPS: [&str; 4] = [
+    "CREATE TABLE auth.new_tokens (LIKE auth.refresh_tokens INCLUDING ALL);
+     INSERT INTO auth.new_tokens TABLE auth.refresh_tokens;
+     ALTER TABLE auth.refresh_tokens RENAME TO old_tokens;
+     ALTER TABLE auth.new_tokens RENAME TO refresh_tokens",
+    "CREATE TABLE auth.new_sessions (LIKE auth.sessions INCLUDING ALL);
+     INSERT INTO auth.new_sessions TABLE auth.sessions;
+     ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_session_id_fkey;
+     ALTER TABLE auth.sessions RENAME TO old_sessions;
+     ALTER TABLE auth.new_sessions RENAME TO sessions",
+    "ALTER TABLE auth.sessions ADD region uuid DEFAULT gen_random_uuid()",
+    "ALTER TABLE auth.refresh_tokens ALTER id TYPE int; ALTER TABLE auth.refresh_tokens ALTER id TYPE bigint",
+];
+
+#[test]
+fn a_rotation_that_waited_writes_into_the_table_that_has_the_name() {
+    for (sql, statements, kept) in SWAPS
+        .iter()
+        .flat_map(|sql| [(sql, false), (sql, true)])
+        .flat_map(|(sql, statements)| [(sql, statements, false), (sql, statements, true)])
+    {
+        let database = Database::create();
+        let client = &mut database.connect();
+        if statements {
+            by_statements(client);
         }
-        let families: Vec<_> = (0..racers.len())
-            .map(|n| Family::new(client, format!("user {n}")))
-            .collect();
-        let results = beside(&mut database.connect(), change, &mut racers, &families);
-        for (number, result) in results.iter().enumerate() {
-            let connection = ["kept", "fresh"][number % 2];
-            let fault = fault(result);
-            let sql = CALLS[number / 2];
-            faults.extend(fault.map(|f| format!("{}, {connection}: {sql}: {f}", change.what)));
+        let mut racer = Racer::new(&database);
+        if kept {
+            let first = issue(&mut racer.client, "warm");
+            rotate(&mut racer.client, first.token()).expect("a verdict");
         }
-        assert_eq!(backend_pid(client), pid);
-        assert_sound(client, change);
+        let first = issue(client, "alice");
+        let token = first.token().to_owned();
+        let gate = &mut database.connect();
+        let mut gate = gate.transaction().expect("a transaction");
+        gate.batch_execute(&format!("{LOCK}; {sql}")).expect(sql);
+        let pid = racer.pid;
+        let rotation =
+            thread::spawn(move || rotate(&mut racer.client, &token).expect("a verdict"));
+        wait_until("the rotation waits", || waits(&mut gate, pid));
+        gate.commit().expect(sql);
+        let grant = rotation.join().expect("an answer");
+        assert_eq!(grant.status, "rotated", "{sql}, by statements: {statements}, kept: {kept}");
+        assert_invariants(client);
+        // the used token is not live in the table that counts
+        assert_eq!(explain(client, first.token()).status, "retried");
+        assert_eq!(rotate(client, grant.token()).expect("a verdict").status, "rotated");
     }
+}
+
+/// What changes while calls wait for the rows of all sessions, without a lock that these hold.
+#[test]
+fn what_changes_while_a_call_waits_for_a_row_is_no_internal_error() {
+    let is_light = |change: &&Change| {
+        ["every index renamed", "two indexes that swap names", "the types renamed", "the functions' schema changed", "the schema renamed"]
+            .contains(&change.what)
+    };
+    let lock = "SELECT FROM auth.sessions FOR UPDATE";
+    let faults: Vec<_> = (CHANGES.iter().filter(is_light))
+        .flat_map(|change| faults_beside(change, lock))
+        .collect();
     assert!(faults.is_empty(), "{faults:#?}");
 }

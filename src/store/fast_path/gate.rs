@@ -40,8 +40,9 @@ impl Table {
             && (columns.iter().enumerate()).all(|(at, column)| column.is(self.attribute(at)))
     }
 
-    /// Whether it is an ordinary table of the current user's, all of whose rows a query of his looks at.
-    pub(super) fn is_read_plainly(&self) -> bool {
+    /// Whether it is an ordinary table of the current user's, all of whose rows a query of his looks at, and a
+    /// write to it fires no triggers but those of foreign keys.
+    pub(super) fn is_plain(&self) -> bool {
         // SAFETY: the relation is open.
         unsafe {
             let class = &*(*self.0).rd_rel;
@@ -52,14 +53,9 @@ impl Table {
                 && !class.relhasrules
                 && !class.relhassubclass
                 && !class.relispartition
-                && self.is_granted(pg_sys::ACL_SELECT)
+                && self.has_foreign_key_triggers_only()
+                && self.is_granted(pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE)
         }
-    }
-
-    /// Whether a write to it fires no triggers but those of foreign keys.
-    pub(super) fn is_written_plainly(&self) -> bool {
-        self.has_foreign_key_triggers_only()
-            && self.is_granted(pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE)
     }
 
     fn has_foreign_key_triggers_only(&self) -> bool {

@@ -2,11 +2,14 @@
 
 use super::columns::ColumnNumber;
 use super::row::Version;
-use super::table::{READ, Table};
+use super::table::Table;
 use pgrx::pg_sys;
 use std::mem::zeroed;
 use std::ptr;
 use std::thread::panicking;
+
+/// As a query locks an index.
+const MODE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
 /// Which row is looked for: the one whose `column` equals `value`.
 pub(super) struct Key {
@@ -77,7 +80,7 @@ struct Index(pg_sys::Relation);
 impl Index {
     fn open(id: pg_sys::Oid) -> Self {
         // SAFETY: an index of a table that is locked, from its list of them.
-        Self(unsafe { pg_sys::index_open(id, READ) })
+        Self(unsafe { pg_sys::index_open(id, MODE) })
     }
 
     /// Whether it finds each row by `column`, as get_relation_info (optimizer/util/plancat.c; compared with 15 to 18)
@@ -104,7 +107,7 @@ impl Drop for Index {
     fn drop(&mut self) {
         if !panicking() {
             // SAFETY: it was opened here, and is closed once.
-            unsafe { pg_sys::index_close(self.0, READ) }
+            unsafe { pg_sys::index_close(self.0, MODE) }
         }
     }
 }

@@ -29,7 +29,7 @@ use columns::{session, token};
 use index::Key;
 use pgrx::{IntoDatum, pg_sys};
 use row::{Row, Version};
-use table::{READ, Table, WRITE};
+use table::Table;
 use write::Query;
 use zeroize::Zeroizing;
 
@@ -63,23 +63,27 @@ pub(super) fn claim(digest: &Digest) -> Option<Found> {
     if !gate::is_compared() || !settings::fast_path() || !gate::is_unwatched() {
         return None;
     }
+    let tokens = Table::open(c"refresh_tokens")?;
+    let sessions = Table::open(c"sessions")?;
+    // Only now: a snapshot from before the locks may not see the rows of a table that was rewritten meanwhile.
     // What this very statement has written before is seen, as by a statement of a volatile function.
     // SAFETY: what is not popped after an ERROR is at the transaction's end.
     unsafe {
         pg_sys::CommandCounterIncrement();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    let found = find(digest);
+    let found = find(tokens, sessions, digest);
     // SAFETY: pushed above.
     unsafe { pg_sys::PopActiveSnapshot() }
     found
 }
 
-fn find(digest: &Digest) -> Option<Found> {
-    let tokens = Table::open(c"refresh_tokens", READ)?;
+fn find(tokens: Table, sessions: Table, digest: &Digest) -> Option<Found> {
     let is_plain = tokens.width() == token::COLUMNS.len()
         && tokens.begins_with(&token::COLUMNS)
-        && tokens.is_read_plainly();
+        && tokens.is_plain()
+        && sessions.begins_with(&session::COLUMNS)
+        && sessions.is_plain();
     if !is_plain {
         return None;
     }
@@ -95,33 +99,23 @@ fn find(digest: &Digest) -> Option<Found> {
     if row.boolean(token::REVOKED) != Some(false) {
         return None;
     }
-    lock(tokens, version, row).map(Found::Live)
-}
-
-/// Locks the session of the token in `version`, which has the columns `row`.
-fn lock(tokens: Table, version: Version, row: Row) -> Option<Ready> {
-    let session = row.datum(token::SESSION_ID)?;
-    tokens.lock(WRITE);
-    let sessions = Table::open(c"sessions", WRITE)?;
-    let is_plain = tokens.is_written_plainly()
-        && sessions.begins_with(&session::COLUMNS)
-        && sessions.is_read_plainly()
-        && sessions.is_written_plainly();
-    if !is_plain {
-        return None;
-    }
-    let sequence = tokens.sequence(token::ID)?;
-    let foreign_key = tokens.foreign_key(token::SESSION_ID, &sessions, session::ID);
     let token = Stored {
         table: tokens,
         version,
         row,
     };
+    lock(token, sessions).map(Found::Live)
+}
+
+/// Locks the session of `token`.
+fn lock(token: Stored, sessions: Table) -> Option<Ready> {
     let key = Key {
         column: session::ID,
         equal: pg_sys::F_UUID_EQ,
-        value: session,
+        value: token.row.datum(token::SESSION_ID)?,
     };
+    let sequence = token.table.sequence(token::ID)?;
+    let foreign_key = (token.table).foreign_key(token::SESSION_ID, &sessions, session::ID);
     let version = sessions.find(&key).ok()??;
     let session = Stored {
         row: sessions.columns(&version),
@@ -181,7 +175,9 @@ impl Ready {
         parent.set(token::UPDATED_AT, now.0);
         let query = Query::begin();
         let tokens = query.target(&self.token.table, &token::CHANGING);
-        self.foreign_key.map(|key| tokens.skip_foreign_key(key));
+        if let Some(key) = self.foreign_key {
+            tokens.skip_foreign_key(key);
+        }
         let id = tokens.update(&self.token.version, &parent).then(|| {
             let id = self.next_id();
             tokens.insert(&child_of(&parent, id, child, now));

@@ -6,30 +6,24 @@ use std::ffi::CStr;
 use std::mem::{MaybeUninit, zeroed};
 use std::thread::panicking;
 
-pub(super) const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-pub(super) const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+/// As an UPDATE locks a table.
+const MODE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 
 /// An open table of the schema `auth`. Its lock stays till the transaction ends.
 pub(super) struct Table(pub(super) pg_sys::Relation);
 
 impl Table {
-    /// The table `name`, locked in `mode`; none if there is none by now.
+    /// The table `name`, locked to be written; none if there is none by now.
     ///
     /// As for a statement, the name is looked up again if it changed hands while the lock was waited for:
     /// RangeVarGetRelidExtended (catalog/namespace.c; compared with 15 to 18).
-    pub(super) fn open(name: &CStr, mode: pg_sys::LOCKMODE) -> Option<Self> {
+    pub(super) fn open(name: &CStr) -> Option<Self> {
         // SAFETY: the names end with NUL and are not written to.
         let relation = unsafe {
             let (schema, name) = (c"auth".as_ptr().cast_mut(), name.as_ptr().cast_mut());
-            pg_sys::table_openrv_extended(pg_sys::makeRangeVar(schema, name, -1), mode, true)
+            pg_sys::table_openrv_extended(pg_sys::makeRangeVar(schema, name, -1), MODE, true)
         };
         (!relation.is_null()).then(|| Self(relation))
-    }
-
-    /// Locks the table in `mode` as well.
-    pub(super) fn lock(&self, mode: pg_sys::LOCKMODE) {
-        // SAFETY: the relation is open.
-        unsafe { pg_sys::LockRelationOid(self.id(), mode) }
     }
 
     pub(super) fn id(&self) -> pg_sys::Oid {
