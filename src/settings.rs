@@ -31,6 +31,8 @@ static MAX_SESSIONS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
 static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(90 * DAY);
 
+static FAST_PATH: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 /// The values of `refresh_tokens.reuse_action`.
 #[derive(Clone, Copy, Debug, PostgresGucEnum)]
 enum ReuseActionSetting {
@@ -174,6 +176,14 @@ pub fn register() {
         &CLAIMS_SETTING,
         GucContext::Suset,
     );
+    GucRegistry::define_bool_guc(
+        c"refresh_tokens.fast_path",
+        c"Rotates a live token without SQL statements where nothing defined on the tables needs them.",
+        c"Off: always by statements. The rows are the same.",
+        &FAST_PATH,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     endpoints::register();
     // SAFETY: the name is a literal that ends in NUL. From here on a setting with this prefix that
     // isn't declared above is a mistake, and PostgreSQL says so.
@@ -269,6 +279,11 @@ fn notify_setting() -> &'static GucSetting<bool> {
 /// Whether a reuse ends its family whatever becomes of the transaction.
 pub fn durable_reuse() -> bool {
     DURABLE_REUSE.get()
+}
+
+/// Whether a live token is rotated without statements where it can be.
+pub fn fast_path() -> bool {
+    FAST_PATH.get()
 }
 
 /// Which events are recorded.

@@ -1,13 +1,13 @@
 //! What the extension reads and writes: the only module that speaks SPI.
 //!
 //! Each function runs one statement of `store/*.sql`, whose head says what it does; those that rotate a live
-//! token have a shortcut, [`direct`]. The order of a call is always the same: lock the session, take the
+//! token have a shortcut, [`fast_path`]. The order of a call is always the same: lock the session, take the
 //! time, read, decide, write.
 
 mod chain;
-mod direct;
 mod events;
 mod family;
+mod fast_path;
 mod hook;
 mod issue;
 mod keys;

@@ -1,6 +1,6 @@
 //! A presented token: claimed, rotated, kept.
 
-use super::direct::{self, Direct, Found};
+use super::fast_path::{self, Found, Ready};
 use super::plan::plan;
 use super::row::{
     column, optional_uuid_argument, required, timestamp, timestamp_argument, uuid, uuid_argument,
@@ -77,7 +77,7 @@ pub struct Held {
     /// The rows of a family that has no session.
     pub chain: Option<Chain>,
     /// The rows of token and session, where they can be written without a statement.
-    pub(super) direct: Option<Direct>,
+    pub(super) ready: Option<Ready>,
 }
 
 /// Who presents a token, as far as it is recorded.
@@ -110,7 +110,7 @@ impl Held {
             key,
             rotations: 0,
             chain: None,
-            direct: None,
+            ready: None,
         }
     }
 
@@ -127,9 +127,9 @@ impl Held {
 impl Store<'_> {
     /// Locks the family of the token with `digest`. A token found live is not read again under the lock.
     pub fn claim(&self, digest: &Digest) -> Result<Claim, Error> {
-        match direct::claim(digest) {
+        match fast_path::claim(digest) {
             Some(Found::Nothing) => return Ok(Claim::NotFound),
-            Some(Found::Live(direct)) => return held_directly(direct, now()).map(Claim::Found),
+            Some(Found::Live(ready)) => return held_ready(ready, now()).map(Claim::Found),
             None => (),
         }
         let found = CLAIM.run(self.client, &[digest.as_str().into()])?;
@@ -178,8 +178,8 @@ impl Store<'_> {
         key: &DerivationKey,
         caller: &Caller<'_>,
     ) -> Result<Option<TokenRow>, Error> {
-        if let Some(direct) = &held.direct {
-            let id = direct.rotate(child, held.now, key, caller)?;
+        if let Some(ready) = &held.ready {
+            let id = ready.rotate(child, held.now, key, caller)?;
             return Ok(id.map(|id| held.child_row(id)));
         }
         let key = key.to_column();
@@ -279,11 +279,11 @@ fn held(row: &SpiTupleTable<'_>, now: Timestamp) -> Result<Box<Held>, Error> {
 }
 
 /// A live token that was claimed without a statement.
-fn held_directly(direct: Direct, now: Timestamp) -> Result<Box<Held>, Error> {
-    let (session, token) = (direct.session()?, direct.token_row()?);
-    let held = Held::new(session, Presented::Live, token, direct.key(), now);
+fn held_ready(ready: Ready, now: Timestamp) -> Result<Box<Held>, Error> {
+    let (session, token) = (ready.session()?, ready.token_row()?);
+    let held = Held::new(session, Presented::Live, token, ready.key(), now);
     Ok(Box::new(Held {
-        direct: Some(direct),
+        ready: Some(ready),
         ..held
     }))
 }

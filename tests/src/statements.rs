@@ -53,13 +53,13 @@ pub fn inner_statements(client: &mut Client) -> Vec<Statement> {
     statements
 }
 
-/// Has a live token rotated by statements instead of directly, as a trigger does, and this one does nothing else.
+/// Has live tokens of this database rotated by statements: in this connection until it resets its settings, and in
+/// those to come.
 ///
 /// # Panics
 /// The connection is no superuser's.
 pub fn by_statements(client: &mut Client) {
-    let sql = "CREATE OR REPLACE TRIGGER by_statements BEFORE UPDATE ON auth.sessions
-                  FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
-               ALTER TABLE auth.sessions DISABLE TRIGGER by_statements";
+    let sql = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET refresh_tokens.fast_path = off', current_database()); END $$;
+               SET refresh_tokens.fast_path = off";
     client.batch_execute(sql).expect("a superuser may");
 }

@@ -1190,6 +1190,7 @@ fn the_settings_are_those_of_the_design() {
             "durable_reuse on bool superuser",
             "event_retention 7776000 s integer superuser 0",
             "events security enum superuser {none,security,all}",
+            "fast_path on bool superuser",
             "idle_timeout 1296000 s integer superuser 0",
             "lost_response_interval 0 s integer superuser -1",
             "max_sessions_per_user 0 integer superuser 0",

@@ -206,7 +206,7 @@ fn every_setting_has_a_row_with_its_default() {
             &[],
         )
         .expect("settings");
-    assert_eq!(settings.len(), 22);
+    assert_eq!(settings.len(), 23);
     let mut in_catalog = BTreeSet::new();
     for setting in &settings {
         let (name, default): (String, String) = (setting.get(0), setting.get(1));

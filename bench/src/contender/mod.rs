@@ -14,7 +14,7 @@ pub enum Contender {
     Floor,
     /// This extension: `auth.rotate_refresh_token`.
     Extension,
-    /// This extension where a trigger is defined on a table, so that it writes by statements.
+    /// This extension with `refresh_tokens.fast_path = off`, so that it writes by statements.
     Statements,
     /// The same semantics in PL/pgSQL with pgcrypto.
     Plpgsql,

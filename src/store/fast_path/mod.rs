@@ -1,9 +1,9 @@
-//! The rotation of a live token without the executor: the same rows, found, locked and written by the calls
+//! The rotation of a live token without a statement: the same rows, found, locked and written by the calls
 //! that claim.sql and rotate.sql come to, for less than they cost.
 //!
-//! It is for the ordinary case alone: a live token with a session, in tables on which nothing is defined that
-//! statements would heed (triggers, rules, checks, policies, indexes of expressions ...). Everything else is
-//! left to the statements, before anything is written; so are the errors of isolation levels.
+//! It is for the ordinary case alone: a live token with a session, in tables on which nothing is defined but
+//! what [`gate`] allows. Everything else is left to the statements, before anything is written; so are the errors
+//! of isolation levels.
 //!
 //! The foreign key of the new row is not looked up: the row that it refers to is locked by this transaction.
 //!
@@ -11,10 +11,11 @@
 //! ERROR nothing is closed or popped here: the end of the transaction does that, as for PostgreSQL's own code.
 
 mod columns;
+mod gate;
 mod index;
-mod plain;
 mod row;
 mod table;
+mod write;
 
 use super::Caller;
 use crate::derivation::DerivationKey;
@@ -22,12 +23,14 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::grant::TokenRow;
 use crate::session::Session;
+use crate::settings;
 use crate::time::Timestamp;
 use columns::{session, token};
-use index::{Indexes, Key};
+use index::Key;
 use pgrx::{IntoDatum, pg_sys};
 use row::{Row, Version};
-use table::{READ, Table, WRITE};
+use table::Table;
+use write::Query;
 use zeroize::Zeroizing;
 
 /// What there is of a presented token.
@@ -35,52 +38,56 @@ pub(super) enum Found {
     /// There is no such token.
     Nothing,
     /// It is live, and its session locked.
-    Live(Direct),
+    Live(Ready),
 }
 
 /// A live token and its session, which is locked, ready to be written.
-pub(super) struct Direct {
+pub(super) struct Ready {
     token: Stored,
     session: Stored,
     /// That of the tokens' ids.
     sequence: pg_sys::Oid,
+    /// By which the token refers to the session, if it has one.
+    foreign_key: Option<pg_sys::Oid>,
 }
 
-/// A row, and what it takes to write it.
+/// A row of a table.
 struct Stored {
     table: Table,
     version: Version,
     row: Row,
-    indexes: Indexes,
 }
 
 /// Finds the token with `digest`, and locks its session if it is live. None: it is for the statements to say.
 pub(super) fn claim(digest: &Digest) -> Option<Found> {
-    if !plain::is_unwatched() {
+    if !gate::is_compared() || !settings::fast_path() || !gate::is_unwatched() {
         return None;
     }
+    let tokens = Table::open(c"refresh_tokens")?;
+    let sessions = Table::open(c"sessions")?;
+    // Only now: a snapshot from before the locks may not see the rows of a table that was rewritten meanwhile.
     // What this very statement has written before is seen, as by a statement of a volatile function.
     // SAFETY: what is not popped after an ERROR is at the transaction's end.
     unsafe {
         pg_sys::CommandCounterIncrement();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    let found = find(digest);
+    let found = find(tokens, sessions, digest);
     // SAFETY: pushed above.
     unsafe { pg_sys::PopActiveSnapshot() }
     found
 }
 
-fn find(digest: &Digest) -> Option<Found> {
-    let tokens = Table::open(c"refresh_tokens", READ)?;
+fn find(tokens: Table, sessions: Table, digest: &Digest) -> Option<Found> {
     let is_plain = tokens.width() == token::COLUMNS.len()
         && tokens.begins_with(&token::COLUMNS)
-        && tokens.is_read_plainly();
+        && tokens.is_plain()
+        && sessions.begins_with(&session::COLUMNS)
+        && sessions.is_plain();
     if !is_plain {
         return None;
     }
     let key = Key {
-        index: c"refresh_tokens_token_unique",
         column: token::TOKEN,
         equal: pg_sys::F_TEXTEQ,
         value: digest.as_str().into_datum()?,
@@ -92,52 +99,38 @@ fn find(digest: &Digest) -> Option<Found> {
     if row.boolean(token::REVOKED) != Some(false) {
         return None;
     }
-    lock(tokens, version, row).map(Found::Live)
-}
-
-/// Locks the session of the token in `version`, which has the columns `row`.
-fn lock(tokens: Table, version: Version, row: Row) -> Option<Direct> {
-    let session = row.datum(token::SESSION_ID)?;
-    tokens.lock(WRITE);
-    let sessions = Table::open(c"sessions", WRITE)?;
-    let is_plain = tokens.is_written_plainly()
-        && tokens.refers_only(token::SESSION_ID, &sessions, session::ID)
-        && sessions.begins_with(&session::COLUMNS)
-        && sessions.is_read_plainly()
-        && sessions.is_written_plainly();
-    if !is_plain {
-        return None;
-    }
-    let sequence = tokens.sequence(token::ID)?;
     let token = Stored {
-        indexes: Indexes::open(&tokens, &token::CHANGING)?,
         table: tokens,
         version,
         row,
     };
+    lock(token, sessions).map(Found::Live)
+}
+
+/// Locks the session of `token`.
+fn lock(token: Stored, sessions: Table) -> Option<Ready> {
     let key = Key {
-        index: c"sessions_pkey",
         column: session::ID,
         equal: pg_sys::F_UUID_EQ,
-        value: session,
+        value: token.row.datum(token::SESSION_ID)?,
     };
+    let sequence = token.table.sequence(token::ID)?;
+    let foreign_key = (token.table).foreign_key(token::SESSION_ID, &sessions, session::ID);
     let version = sessions.find(&key).ok()??;
     let session = Stored {
         row: sessions.columns(&version),
-        indexes: Indexes::open(&sessions, &session::CHANGING)?,
         table: sessions,
         version,
     };
-    // Foreign keys of a row that this transaction has written may be yet to check.
-    let is_locked = !session.version.is_own() && session.table.lock_row(&session.version);
-    is_locked.then_some(Direct {
+    (session.table.lock_row(&session.version)).then(|| Ready {
         token,
         session,
         sequence,
+        foreign_key,
     })
 }
 
-impl Direct {
+impl Ready {
     /// The token's row.
     pub(super) fn token_row(&self) -> Result<TokenRow, Error> {
         let row = &self.token.row;
@@ -180,18 +173,25 @@ impl Direct {
         key: &DerivationKey,
         caller: &Caller<'_>,
     ) -> Result<Option<i64>, Error> {
-        self.token.table.check_replica_identity();
-        self.session.table.check_replica_identity();
         let mut parent = self.token.row.clone();
         parent.set(token::REVOKED, true);
         parent.set(token::UPDATED_AT, now.0);
-        if !self.token.update(&mut parent) {
-            return Ok(None);
+        let query = Query::begin();
+        let tokens = query.target(&self.token.table, &token::CHANGING);
+        if let Some(key) = self.foreign_key {
+            tokens.skip_foreign_key(key);
         }
-        let id = self.next_id();
-        self.token.insert(&mut child_of(&parent, id, child, now));
-        self.touch(now, key, caller)?;
-        Ok(Some(id))
+        let id = tokens.update(&self.token.version, &parent).then(|| {
+            let id = self.next_id();
+            tokens.insert(&child_of(&parent, id, child, now));
+            id
+        });
+        tokens.close();
+        if id.is_some() {
+            self.touch(&query, now, key, caller)?;
+        }
+        query.end();
+        Ok(id)
     }
 
     fn next_id(&self) -> i64 {
@@ -204,7 +204,13 @@ impl Direct {
     }
 
     /// Records the rotation in the session.
-    fn touch(&self, now: Timestamp, key: &DerivationKey, caller: &Caller<'_>) -> Result<(), Error> {
+    fn touch(
+        &self,
+        query: &Query,
+        now: Timestamp,
+        key: &DerivationKey,
+        caller: &Caller<'_>,
+    ) -> Result<(), Error> {
         let mut row = self.session.row.clone();
         row.set(session::UPDATED_AT, now.0);
         row.set(session::REFRESHED_AT, now.0);
@@ -217,20 +223,11 @@ impl Direct {
         row.set(session::DERIVATION_KEY, key.to_column().as_str());
         let rotations = row.bigint(session::COUNTER).unwrap_or(0);
         row.set(session::COUNTER, rotations.min(i64::MAX - 1) + 1);
+        let sessions = query.target(&self.session.table, &session::CHANGING);
+        let is_done = sessions.update(&self.session.version, &row);
+        sessions.close();
         // It is locked: nobody can have changed it.
-        (self.session.update(&mut row).then_some(())).ok_or(Error::Contended)
-    }
-}
-
-impl Stored {
-    /// Whether the version is still the row's newest, which is `row` from now on.
-    fn update(&self, row: &mut Row) -> bool {
-        self.table.update(&self.version, row, &self.indexes)
-    }
-
-    /// Inserts `row` into the same table.
-    fn insert(&self, row: &mut Row) {
-        self.table.insert(row, &self.indexes);
+        is_done.then_some(()).ok_or(Error::Contended)
     }
 }
 

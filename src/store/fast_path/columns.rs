@@ -12,7 +12,6 @@ pub(super) struct Column {
     /// InvalidOid: of whatever type.
     type_oid: pg_sys::Oid,
     typmod: i32,
-    not_null: bool,
 }
 
 /// A column of a type without a length.
@@ -21,7 +20,6 @@ const fn column(name: &'static CStr, type_oid: pg_sys::Oid) -> Column {
         name,
         type_oid,
         typmod: -1,
-        not_null: false,
     }
 }
 
@@ -34,13 +32,7 @@ const fn varchar_255(name: &'static CStr) -> Column {
 }
 
 impl Column {
-    const fn not_null(self) -> Self {
-        Self {
-            not_null: true,
-            ..self
-        }
-    }
-
+    /// Whether `attribute` is that column.
     pub(super) fn is(&self, attribute: &pg_sys::FormData_pg_attribute) -> bool {
         // SAFETY: the name of an attribute ends with NUL.
         let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
@@ -48,9 +40,6 @@ impl Column {
             && !attribute.attisdropped
             && (self.type_oid == pg_sys::InvalidOid || attribute.atttypid == self.type_oid)
             && attribute.atttypmod == self.typmod
-            && attribute.attnotnull == self.not_null
-            && attribute.attgenerated == 0
-            && attribute.attidentity == 0
     }
 }
 
@@ -71,7 +60,7 @@ pub(super) mod token {
 
     pub(in super::super) const COLUMNS: [Column; 9] = [
         column(c"instance_id", pg_sys::UUIDOID),
-        column(c"id", pg_sys::INT8OID).not_null(),
+        column(c"id", pg_sys::INT8OID),
         varchar_255(c"token"),
         varchar_255(c"user_id"),
         column(c"revoked", pg_sys::BOOLOID),
@@ -103,10 +92,10 @@ pub(super) mod session {
     pub(in super::super) const COUNTER: ColumnNumber = 15;
 
     pub(in super::super) const COLUMNS: [Column; 15] = [
-        column(c"id", pg_sys::UUIDOID).not_null(),
-        varchar_255(c"user_id").not_null(),
-        column(c"created_at", pg_sys::TIMESTAMPTZOID).not_null(),
-        column(c"updated_at", pg_sys::TIMESTAMPTZOID).not_null(),
+        column(c"id", pg_sys::UUIDOID),
+        varchar_255(c"user_id"),
+        column(c"created_at", pg_sys::TIMESTAMPTZOID),
+        column(c"updated_at", pg_sys::TIMESTAMPTZOID),
         column(c"factor_id", pg_sys::UUIDOID),
         column(c"aal", pg_sys::InvalidOid),
         column(c"not_after", pg_sys::TIMESTAMPTZOID),

@@ -1,10 +1,29 @@
-//! Whether the executor would do nothing more for a table than [`super::table`] does.
+//! Which tables the fast path is for: a list of what may be defined on them. What is not in it is for statements.
+//!
+//! What [`super::write`] leaves to PostgreSQL needs no place here: constraints, indexes, foreign keys, publications.
 
 use super::columns::{Column, ColumnNumber};
 use super::table::Table;
 use pgrx::pg_sys;
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
+
+/// The major versions whose source the calls of this module were compared with (docs/fast_path.md). In another one,
+/// rotations go by statements.
+const COMPARED: [u32; 4] = [15, 16, 17, 18];
+
+/// Whether this is a version that the fast path was compared with.
+pub(super) const fn is_compared() -> bool {
+    let major = pg_sys::PG_VERSION_NUM / 10_000;
+    let mut at = 0;
+    while at < COMPARED.len() {
+        if COMPARED[at] == major {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
 
 /// Whether statements see nothing but what they do to the tables: no module of the server wants to know
 /// of, or to refuse, what is done to a table by whom.
@@ -14,49 +33,43 @@ pub(super) fn is_unwatched() -> bool {
 }
 
 impl Table {
-    /// Whether `columns` are its first.
+    /// Whether its first columns are `columns`, and nothing computes one.
     pub(super) fn begins_with(&self, columns: &[Column]) -> bool {
-        // SAFETY: the relation is open, and there are as many attributes as its descriptor says.
         self.width() >= columns.len()
-            && columns
-                .iter()
-                .enumerate()
-                .all(|(at, column)| unsafe { column.is(&*attribute(self.descriptor(), at)) })
+            && (0..self.width()).all(|at| self.attribute(at).attgenerated == 0)
+            && (columns.iter().enumerate()).all(|(at, column)| column.is(self.attribute(at)))
     }
 
-    /// Whether its rows are all that a query of its owner, who is the current user, would look at.
-    pub(super) fn is_read_plainly(&self) -> bool {
+    /// Whether it is an ordinary table of the current user's, all of whose rows a query of his looks at, and a
+    /// write to it fires no triggers but those of foreign keys.
+    pub(super) fn is_plain(&self) -> bool {
         // SAFETY: the relation is open.
         unsafe {
             let class = &*(*self.0).rd_rel;
-            class.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+            class.relkind == pg_sys::RELKIND_RELATION as c_char
                 && class.relam == pg_sys::HEAP_TABLE_AM_OID
                 && class.relowner == pg_sys::GetUserId()
                 && !class.relforcerowsecurity
                 && !class.relhasrules
                 && !class.relhassubclass
-                && self.is_granted(pg_sys::ACL_SELECT)
+                && !class.relispartition
+                && self.has_foreign_key_triggers_only()
+                && self.is_granted(pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE)
         }
     }
 
-    /// Whether inserts and updates check and do nothing more than its indexes and foreign keys ask for.
-    pub(super) fn is_written_plainly(&self) -> bool {
-        // SAFETY: the relation is open.
+    fn has_foreign_key_triggers_only(&self) -> bool {
+        const ALLOWED: std::ops::RangeInclusive<u32> =
+            pg_sys::F_RI_FKEY_CHECK_INS..=pg_sys::F_RI_FKEY_NOACTION_UPD;
+        // SAFETY: the relation is open; there are as many triggers as the descriptor says.
         unsafe {
-            let relation = &*self.0;
-            !(*relation.rd_rel).relispartition
-                && self
-                    .constraints()
-                    .is_none_or(|defined| defined.num_check == 0 && !defined.has_generated_stored)
-                && has_foreign_key_triggers_only(relation)
-                && self.is_granted(pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE)
+            (*self.0).trigdesc.as_ref().is_none_or(|triggers| {
+                (0..triggers.numtriggers as usize).all(|at| {
+                    let trigger = &*triggers.triggers.add(at);
+                    trigger.tgisinternal && ALLOWED.contains(&trigger.tgfoid.to_u32())
+                })
+            })
         }
-    }
-
-    /// What is defined on its columns: defaults, checks, computed ones; none if there is nothing.
-    fn constraints(&self) -> Option<&pg_sys::TupleConstr> {
-        // SAFETY: the relation is open.
-        unsafe { (*self.descriptor()).constr.as_ref() }
     }
 
     /// Whether its owner has not taken `privileges` from himself.
@@ -70,23 +83,25 @@ impl Table {
         }
     }
 
-    /// Whether its one foreign key, if it has one, is of `column` and refers to `referred` of `table`.
-    pub(super) fn refers_only(
+    /// Its foreign key by which `column` refers to `referred` of `table`; none if it has none.
+    pub(super) fn foreign_key(
         &self,
         column: ColumnNumber,
         table: &Self,
         referred: ColumnNumber,
-    ) -> bool {
+    ) -> Option<pg_sys::Oid> {
         // SAFETY: the relation is open; the list is of its cached foreign keys.
         unsafe {
             let keys = pg_sys::RelationGetFKeyList(self.0);
-            (0..pg_sys::list_length(keys)).all(|at| {
-                let key = &*pg_sys::list_nth(keys, at).cast::<pg_sys::ForeignKeyCacheInfo>();
-                key.nkeys == 1
-                    && key.conkey[0] == column
-                    && key.confrelid == table.id()
-                    && key.confkey[0] == referred
-            })
+            (0..pg_sys::list_length(keys))
+                .map(|at| &*pg_sys::list_nth(keys, at).cast::<pg_sys::ForeignKeyCacheInfo>())
+                .find(|key| {
+                    key.nkeys == 1
+                        && key.conkey[0] == column
+                        && key.confrelid == table.id()
+                        && key.confkey[0] == referred
+                })
+                .map(|key| key.conoid)
         }
     }
 
@@ -94,49 +109,12 @@ impl Table {
     pub(super) fn sequence(&self, column: ColumnNumber) -> Option<pg_sys::Oid> {
         // SAFETY: the relation is open; there are as many defaults as its descriptor says.
         unsafe {
-            let defined = self.constraints()?;
+            let defined = (*self.descriptor()).constr.as_ref()?;
             let default = (0..defined.num_defval as usize)
                 .map(|at| &*defined.defval.add(at))
                 .find(|default| default.adnum == column)?;
             sequence_of(CStr::from_ptr(default.adbin))
         }
-    }
-}
-
-/// # Safety
-/// `descriptor` has an attribute `at`, counted from 0.
-unsafe fn attribute(
-    descriptor: pg_sys::TupleDesc,
-    at: usize,
-) -> *const pg_sys::FormData_pg_attribute {
-    // SAFETY: as the caller says.
-    #[cfg(not(feature = "pg18"))]
-    unsafe {
-        (*descriptor).attrs.as_ptr().add(at)
-    }
-    // SAFETY: as the caller says.
-    #[cfg(feature = "pg18")]
-    unsafe {
-        pg_sys::TupleDescAttr(descriptor, at as i32)
-    }
-}
-
-/// A constraint that is checked later than at once has a trigger as well.
-///
-/// # Safety
-/// `relation` is open.
-unsafe fn has_foreign_key_triggers_only(relation: &pg_sys::RelationData) -> bool {
-    // SAFETY: as the caller says; there are as many triggers as the descriptor says.
-    unsafe {
-        relation.trigdesc.as_ref().is_none_or(|triggers| {
-            (0..triggers.numtriggers as usize).all(|at| {
-                let trigger = &*triggers.triggers.add(at);
-                let function = u32::from(trigger.tgfoid);
-                trigger.tgisinternal
-                    && (pg_sys::F_RI_FKEY_CHECK_INS..=pg_sys::F_RI_FKEY_NOACTION_UPD)
-                        .contains(&function)
-            })
-        })
     }
 }
 

@@ -8,17 +8,6 @@ use uuid::Uuid;
 /// A version of a row: a copy of it, which knows where the row is stored.
 pub(super) struct Version(pub(super) pg_sys::HeapTuple);
 
-impl Version {
-    /// Whether this transaction has written it.
-    pub(super) fn is_own(&self) -> bool {
-        // SAFETY: it is a copy that lives as long as the call.
-        unsafe {
-            let writer = pg_sys::HeapTupleHeaderGetXmin((*self.0).t_data);
-            pg_sys::TransactionIdIsCurrentTransactionId(writer)
-        }
-    }
-}
-
 /// The columns of a row, each of the type that its table was found to give it ([`super::columns`]). The values
 /// lie in a version's memory, or were set here.
 #[derive(Clone)]
@@ -38,6 +27,23 @@ impl Row {
 
     pub(super) fn arrays(&mut self) -> (*mut pg_sys::Datum, *mut bool) {
         (self.values.as_mut_ptr(), self.nulls.as_mut_ptr())
+    }
+
+    /// Sets the columns that `is_cleared` names, by their place from 0, to NULL.
+    pub(super) fn clear(&mut self, is_cleared: impl Fn(usize) -> bool) {
+        for (at, null) in self.nulls.iter_mut().enumerate() {
+            *null |= is_cleared(at);
+        }
+    }
+
+    /// # Safety
+    /// The arrays have an entry for each column.
+    pub(super) unsafe fn copy_to(&self, values: *mut pg_sys::Datum, nulls: *mut bool) {
+        // SAFETY: as the caller says.
+        unsafe {
+            values.copy_from_nonoverlapping(self.values.as_ptr(), self.values.len());
+            nulls.copy_from_nonoverlapping(self.nulls.as_ptr(), self.nulls.len());
+        }
     }
 
     /// The value of `column`; none if it is NULL.

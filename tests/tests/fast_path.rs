@@ -1,5 +1,5 @@
-//! The direct path: a live token is rotated without a statement, unless something is defined on the tables that
-//! statements heed. Either way the rows, and all that depends on them, are the same.
+//! The fast path: a live token is rotated without a statement, unless something is defined on the tables that
+//! only statements heed. Either way the rows, and all that depends on them, are the same.
 
 use postgres::{Client, GenericClient};
 use refresh_tokens_tests::format::{digest, unknown_token};
@@ -34,7 +34,7 @@ const ANEW: &str = "
         RETURN NEW;
     END $$;";
 
-const HEEDED: [Case; 29] = [
+const HEEDED: [Case; 21] = [
     Case {
         what: "a trigger before each update of a token",
         sql: "CREATE TRIGGER see BEFORE UPDATE ON auth.refresh_tokens FOR EACH ROW EXECUTE FUNCTION see()",
@@ -88,14 +88,10 @@ const HEEDED: [Case; 29] = [
         heeded: "SELECT count(*) = 0 FROM seen",
     },
     Case {
-        what: "a check of tokens",
-        sql: "ALTER TABLE auth.refresh_tokens ADD CHECK (length(token) = 43)",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "a check of sessions",
-        sql: "ALTER TABLE auth.sessions ADD CHECK (user_id <> '')",
-        heeded: "SELECT true",
+        what: "a disabled trigger",
+        sql: "CREATE TRIGGER see AFTER UPDATE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION see();
+              ALTER TABLE auth.sessions DISABLE TRIGGER see",
+        heeded: "SELECT count(*) = 0 FROM seen",
     },
     Case {
         what: "row level security for the owner too",
@@ -103,46 +99,8 @@ const HEEDED: [Case; 29] = [
         heeded: "SELECT true",
     },
     Case {
-        what: "an index of an expression",
-        sql: "CREATE INDEX ON auth.refresh_tokens (lower(user_id))",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "an index of some rows",
-        sql: "CREATE UNIQUE INDEX ON auth.refresh_tokens (session_id) WHERE NOT revoked",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "an index that is no B-tree",
-        sql: "CREATE INDEX ON auth.sessions USING brin (refreshed_at)",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "a constraint of exclusion",
-        sql: "ALTER TABLE auth.refresh_tokens ADD EXCLUDE USING btree (token WITH =)",
-        heeded: "SELECT true",
-    },
-    Case {
         what: "a deferrable unique constraint",
         sql: "ALTER TABLE auth.refresh_tokens ADD UNIQUE (parent) DEFERRABLE",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "a unique index of what a rotation changes",
-        sql: "CREATE UNIQUE INDEX ON auth.sessions (refresh_token_hmac_key)",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "a foreign key of tokens",
-        sql: "CREATE TABLE users (id varchar(255) PRIMARY KEY); INSERT INTO users VALUES ('alice');
-              ALTER TABLE auth.refresh_tokens ADD FOREIGN KEY (user_id) REFERENCES users",
-        heeded: "SELECT true",
-    },
-    Case {
-        what: "a foreign key to something else than the session",
-        sql: "CREATE TABLE families (id uuid PRIMARY KEY); INSERT INTO families SELECT id FROM auth.sessions;
-              ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_session_id_fkey,
-                  ADD FOREIGN KEY (session_id) REFERENCES families",
         heeded: "SELECT true",
     },
     Case {
@@ -239,8 +197,8 @@ fn what_is_defined_on_the_tables_is_heeded() {
     assert_cases(&HEEDED, 1, 2);
 }
 
-/// What costs nobody the direct path, though it is no part of the extension.
-const HARMLESS: [Case; 9] = [
+/// What costs nobody the fast path, though it is no part of the extension.
+const HARMLESS: [Case; 20] = [
     Case {
         what: "nothing",
         sql: "",
@@ -275,6 +233,66 @@ const HARMLESS: [Case; 9] = [
                                     token_id bigint REFERENCES auth.refresh_tokens ON DELETE CASCADE);
               INSERT INTO factors SELECT session_id, id FROM auth.refresh_tokens",
         heeded: "SELECT true",
+    },
+    Case {
+        what: "a check of tokens",
+        sql: "ALTER TABLE auth.refresh_tokens ADD CHECK (length(token) = 43)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a check of sessions",
+        sql: "ALTER TABLE auth.sessions ADD CHECK (user_id <> '')",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index of an expression",
+        sql: "CREATE INDEX ON auth.refresh_tokens (lower(user_id))",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index of some rows",
+        sql: "CREATE UNIQUE INDEX ON auth.refresh_tokens (session_id) WHERE NOT revoked",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "an index that is no B-tree",
+        sql: "CREATE INDEX ON auth.sessions USING brin (refreshed_at)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a constraint of exclusion",
+        sql: "ALTER TABLE auth.refresh_tokens ADD EXCLUDE USING btree (token WITH =)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a unique index of what a rotation changes",
+        sql: "CREATE UNIQUE INDEX ON auth.sessions (refresh_token_hmac_key)",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a foreign key of tokens",
+        sql: "CREATE TABLE users (id varchar(255) PRIMARY KEY); INSERT INTO users VALUES ('alice');
+              ALTER TABLE auth.refresh_tokens ADD FOREIGN KEY (user_id) REFERENCES users",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a foreign key to something else than the session",
+        sql: "CREATE TABLE families (id uuid PRIMARY KEY); INSERT INTO families SELECT id FROM auth.sessions;
+              ALTER TABLE auth.refresh_tokens DROP CONSTRAINT refresh_tokens_session_id_fkey,
+                  ADD FOREIGN KEY (session_id) REFERENCES families",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a foreign key of sessions to what a rotation sets",
+        sql: "CREATE TABLE agents (name text PRIMARY KEY);
+              ALTER TABLE auth.sessions ADD FOREIGN KEY (user_agent) REFERENCES agents",
+        heeded: "SELECT true",
+    },
+    Case {
+        what: "a column of sessions of a domain with a check",
+        sql: "CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+              ALTER TABLE auth.sessions ADD device positive DEFAULT 1",
+        heeded: "SELECT device = 1 FROM auth.sessions",
     },
     Case {
         what: "a publication",
@@ -314,7 +332,7 @@ fn define(client: &mut Client, database: &Database, sql: &str) {
 }
 
 /// What refuses a rotation, and by which SQLSTATE.
-const REFUSED: [(&str, &str, &str); 8] = [
+const REFUSED: [(&str, &str, &str); 11] = [
     (
         "a check",
         "ALTER TABLE auth.refresh_tokens ADD CHECK (parent IS NULL)",
@@ -326,6 +344,22 @@ const REFUSED: [(&str, &str, &str); 8] = [
              $$ BEGIN RAISE EXCEPTION 'no'; END $$;
          CREATE TRIGGER stop AFTER UPDATE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION stop()",
         "P0001",
+    ),
+    (
+        "a check of what a rotation sets",
+        "ALTER TABLE auth.sessions ADD CHECK (refresh_token_counter = 0)",
+        "23514",
+    ),
+    (
+        "a foreign key of what a rotation sets",
+        "CREATE TABLE counts (n bigint PRIMARY KEY); INSERT INTO counts VALUES (0);
+         ALTER TABLE auth.sessions ADD FOREIGN KEY (refresh_token_counter) REFERENCES counts",
+        "23503",
+    ),
+    (
+        "a unique index of what a child has from its parent",
+        "CREATE UNIQUE INDEX ON auth.refresh_tokens (user_id)",
+        "23505",
     ),
     (
         "a rule",
@@ -381,9 +415,116 @@ fn what_refuses_a_statement_refuses_a_rotation() {
     }
 }
 
-/// An owner who is no superuser and has all his rights is served directly.
+/// What PostgreSQL has since version 18: what refuses a rotation.
+const REFUSED_SINCE_18: [(&str, &str, &str); 2] = [
+    (
+        "a virtual column that must not be NULL",
+        "ALTER TABLE auth.sessions ADD few int
+             GENERATED ALWAYS AS (CASE WHEN coalesce(refresh_token_counter, 0) < 1 THEN 1 END) VIRTUAL NOT NULL",
+        "23502",
+    ),
+    (
+        "a column that must not be NULL from now on",
+        "ALTER TABLE auth.sessions ADD device text; ALTER TABLE auth.sessions ADD CONSTRAINT device NOT NULL device NOT VALID",
+        "23502",
+    ),
+];
+
 #[test]
-fn any_owner_is_served_directly() {
+fn what_refuses_a_statement_since_18_refuses_a_rotation() {
+    for (what, sql, code) in REFUSED_SINCE_18 {
+        let database = Database::create();
+        let client = &mut database.connect();
+        let query = "SELECT current_setting('server_version_num')::int >= 180000";
+        if !holds(client, query) {
+            return;
+        }
+        let token = issue(client, "alice").token().to_owned();
+        client.batch_execute(sql).expect("a superuser may");
+        assert_eq!(error_code(rotate(client, &token)), code, "{what}");
+    }
+}
+
+/// A foreign key of the application's that a rotation may violate, with a value that it has and one that it lacks.
+#[test]
+fn a_foreign_key_of_what_the_caller_gives_is_checked() {
+    let database = counting_database();
+    let client = &mut database.connect();
+    let token = issue(client, "alice").token().to_owned();
+    client
+        .batch_execute(
+            "CREATE TABLE agents (name text PRIMARY KEY); INSERT INTO agents VALUES ('known');
+             ALTER TABLE auth.sessions ADD FOREIGN KEY (user_agent) REFERENCES agents",
+        )
+        .expect("a superuser may");
+    let call = "rotate_refresh_token($1, NULL, $2)";
+    let unknown = refresh_tokens_tests::call(client, call, &[&token, &"unknown"]);
+    assert_eq!(error_code(unknown), "23503");
+    let known = refresh_tokens_tests::call(client, call, &[&token, &"known"]);
+    assert_eq!(known.expect("a verdict").status, "rotated");
+}
+
+/// What a dropped column held is somebody's secret, perhaps.
+#[test]
+fn a_dropped_column_is_empty_in_new_versions() {
+    let database = Database::create();
+    let client = &mut database.connect();
+    let token = issue(client, "alice").token().to_owned();
+    client
+        .batch_execute(
+            "CREATE EXTENSION pageinspect;
+             ALTER TABLE auth.sessions ADD device text, ADD color text;
+             UPDATE auth.sessions SET device = 'pear', color = 'green';
+             ALTER TABLE auth.sessions DROP device",
+        )
+        .expect("a superuser may");
+    rotate(client, &token).expect("a verdict");
+    let newest = "SELECT count(*) = 1
+                         AND bool_and(t_attrs[16] IS NULL AND convert_from(substr(t_attrs[17], 2), 'UTF8') = 'green')
+                    FROM heap_page_item_attrs(get_raw_page('auth.sessions', 0), 'auth.sessions')
+                   WHERE t_ctid = (SELECT ctid FROM auth.sessions)
+                     AND t_xmin = (SELECT xmin FROM auth.sessions)";
+    assert!(holds(client, newest));
+}
+
+#[test]
+fn without_indexes_of_the_catalog_nobody_is_warned() {
+    let database = Database::create();
+    let (sender, notices) = std::sync::mpsc::channel();
+    let mut config = database.cluster().config(&database.name, "postgres");
+    config.notice_callback(move |notice| drop(sender.send(notice.message().to_owned())));
+    config.options("-c ignore_system_indexes=on");
+    let client = &mut config.connect(postgres::NoTls).expect("a connection");
+    let token = issue(client, "alice").token().to_owned();
+    assert_eq!(rotate(client, &token).expect("a verdict").status, "rotated");
+    assert_eq!(notices.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_setting_has_it_done_by_statements() {
+    let database = counting_database();
+    let client = &mut database.connect();
+    let token = issue(client, "alice").token().to_owned();
+    client
+        .batch_execute("SET refresh_tokens.fast_path = off")
+        .expect("a superuser may");
+    let (statements, grant) = counted(client, &token);
+    assert_eq!((statements, grant.status.as_str()), (2, "rotated"));
+    client
+        .batch_execute("SET refresh_tokens.fast_path = on")
+        .expect("a superuser may");
+    let (statements, grant) = counted(client, grant.token());
+    assert_eq!((statements, grant.status.as_str()), (0, "rotated"));
+    client
+        .batch_execute("CREATE ROLE anybody_of_fast_path; SET ROLE anybody_of_fast_path")
+        .expect("a superuser may");
+    let set = client.batch_execute("SET refresh_tokens.fast_path = off");
+    assert_eq!(error_code(set), "42501");
+}
+
+/// An owner who is no superuser and has all his rights takes the fast path.
+#[test]
+fn any_owner_takes_the_fast_path() {
     let database = counting_database();
     let client = &mut database.connect();
     let token = issue(client, "alice").token().to_owned();
@@ -478,20 +619,20 @@ fn life(client: &mut Client, login: (&str, &str)) -> Vec<String> {
 
 #[test]
 fn the_rows_are_those_that_statements_leave() {
-    let (direct, by) = (counting_database(), counting_database());
-    let (direct, by) = (&mut direct.connect(), &mut by.connect());
+    let (fast, by) = (counting_database(), counting_database());
+    let (fast, by) = (&mut fast.connect(), &mut by.connect());
     by_statements(by);
-    inner_statements(direct);
+    inner_statements(fast);
     for login in LOGINS {
-        let (direct, by) = (life(direct, login), life(by, login));
-        for (direct, by) in direct.iter().zip(&by) {
-            assert_eq!(direct, by, "{}", login.0);
+        let (fast, by) = (life(fast, login), life(by, login));
+        for (fast, by) in fast.iter().zip(&by) {
+            assert_eq!(fast, by, "{}", login.0);
         }
-        assert_eq!(direct.len(), by.len());
+        assert_eq!(fast.len(), by.len());
     }
-    assert_indexes(direct);
+    assert_indexes(fast);
     let claims = |(sql, ..): &Statement| sql.contains("FOR NO KEY UPDATE");
-    assert!(!inner_statements(direct).iter().any(claims));
+    assert!(!inner_statements(fast).iter().any(claims));
 }
 
 /// Fills pages, so that updates move to other pages and indexes are split, in transactions that commit or not.
