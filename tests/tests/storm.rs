@@ -41,7 +41,11 @@ const STORM: [&str; 26] = [
 /// Rotates the tokens of some sessions till `is_over`; how often it did.
 fn rotate_till(is_over: &AtomicBool, client: &mut Client, number: usize) -> usize {
     let mut tokens: Vec<_> = (0..5)
-        .map(|n| issue(client, &format!("user {number} {n}")).token().to_owned())
+        .map(|n| {
+            issue(client, &format!("user {number} {n}"))
+                .token()
+                .to_owned()
+        })
         .collect();
     let mut rotations = 0;
     while !is_over.load(Ordering::Relaxed) {
