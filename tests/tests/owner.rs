@@ -410,9 +410,7 @@ fn everything_is_given_to_the_new_owner_and_all_grants_stay() {
     // a former owner has the schema left, till that is taken as well
     execute(
         &mut superuser,
-        &format!(
-            "SELECT auth.revoke_refresh_token_role('{owner}', 'gateway'); DROP ROLE {owner}"
-        ),
+        &format!("SELECT auth.revoke_refresh_token_role('{owner}', 'gateway'); DROP ROLE {owner}"),
     );
 }
 
