@@ -841,7 +841,7 @@ fn argument(client: &mut Client, name: String, sql_type: String) -> Argument {
     }
 }
 
-/// All functions of the extension.
+/// All functions of the extension but the one that changes whose everything is, and so who is refused what: see owner.rs.
 fn functions(client: &mut Client) -> Vec<Function> {
     const SQL: &str = "
         SELECT p.proname::text, coalesce(p.proargnames, '{}'), p.pronargs::int, p.pronargdefaults::int,
@@ -850,6 +850,7 @@ fn functions(client: &mut Client) -> Vec<Function> {
           FROM pg_depend d
           JOIN pg_proc p ON p.oid = d.objid
          WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND p.prokind = 'f'
+           AND p.proname <> 'set_refresh_token_owner'
            AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
          ORDER BY 1, 3";
     let rows = client.query(SQL, &[]).expect("a superuser may look");
