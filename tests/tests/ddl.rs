@@ -303,6 +303,18 @@ fn fault(result: &Result<(), Error>) -> Option<String> {
     }
 }
 
+/// Whether PostgreSQL raises the error, before it calls a function of ours: the statement of the caller waits for the row type
+/// or has looked up the function, and both are dropped meanwhile.
+fn is_of_the_caller(fault: &str, change: &Change) -> bool {
+    change.what.starts_with("the extension dropped")
+        && [
+            "could not open relation with OID",
+            "cache lookup failed for function",
+        ]
+        .iter()
+        .any(|message| fault.contains(message))
+}
+
 /// A connection that has every plan.
 fn warmed(database: &Database) -> Client {
     let mut client = database.connect();
@@ -407,7 +419,7 @@ fn faults_beside(change: &Change, lock: &str) -> Vec<String> {
     let results = beside(gate, lock, change, &mut racers, &families);
     for (number, result) in results.iter().enumerate() {
         let (connection, sql) = (["kept", "fresh"][number % 2], CALLS[number / 2]);
-        let fault = fault(result);
+        let fault = fault(result).filter(|fault| lock != LOCK || !is_of_the_caller(fault, change));
         faults.extend(fault.map(|f| format!("{}, {connection}: {sql}: {f}", change.what)));
     }
     assert_eq!(backend_pid(client), pid);
