@@ -8,6 +8,7 @@ use refresh_tokens_tests::{
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
+use std::time::Instant;
 
 fn execute(client: &mut Client, sql: &str) {
     let done = client.batch_execute(sql);
@@ -29,7 +30,9 @@ fn a_retry_from_far_behind_looks_up_each_generation_once() {
     drop(inner_statements(&mut client));
     for statistics in ["SELECT", "ANALYZE auth.refresh_tokens"] {
         execute(&mut client, statistics);
+        let began = Instant::now();
         let retried = rotate(&mut client, first.token()).expect("a verdict");
+        println!("the whole call: {:?}", began.elapsed());
         assert_eq!(
             (retried.status.as_str(), retried.token()),
             ("retried", token.as_str())
