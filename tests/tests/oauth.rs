@@ -1544,7 +1544,7 @@ fn header(token: &str) -> Value {
 }
 
 fn is_active(client: &mut Client, token: &str) -> bool {
-    let claims = json!({ "sub": "service" });
+    let claims = json!({ "sub": "alice" });
     let request = request(client).with("request.jwt.claims", claims);
     request.post("introspect", &json!({ "token": token })).body["active"] == true
 }
