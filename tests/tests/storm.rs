@@ -63,7 +63,10 @@ fn a_storm_of_ddl_beside_rotations_leaves_sound_tables() {
     let client = &mut database.connect();
     thread::scope(|scope| {
         let threads: Vec<_> = (clients.iter_mut().enumerate())
-            .map(|(number, client)| scope.spawn(|| rotate_till(&is_over, client, number)))
+            .map(|(number, client)| {
+                let is_over = &is_over;
+                scope.spawn(move || rotate_till(is_over, client, number))
+            })
             .collect();
         let storm = STORM.iter().chain(&STORM);
         let failed: Vec<_> = storm
