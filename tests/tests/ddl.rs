@@ -3,8 +3,8 @@
 
 use postgres::{Client, Error};
 use refresh_tokens_tests::{
-    Database, Racer, assert_invariants, backend_pid, broken_invariants, by_statements, explain, issue,
-    rotate, wait_until, waits,
+    Database, Racer, assert_invariants, backend_pid, broken_invariants, by_statements, explain,
+    issue, rotate, wait_until, waits,
 };
 use std::thread;
 
@@ -280,7 +280,8 @@ const CHANGES: [Change; 33] = [
 ];
 
 /// What every call waits for.
-const LOCK: &str = "LOCK TABLE auth.refresh_tokens, auth.sessions, auth.refresh_token_events, auth.signing_keys";
+const LOCK: &str =
+    "LOCK TABLE auth.refresh_tokens, auth.sessions, auth.refresh_token_events, auth.signing_keys";
 
 /// A database with a key, and a connection that notices if the server falls.
 fn database() -> (Database, Client) {
@@ -336,8 +337,7 @@ fn beside(
         for (number, racer) in racers.iter_mut().enumerate() {
             let pid = racer.pid;
             let client = &mut racer.client;
-            let thread =
-                scope.spawn(move || call(client, &families[number], CALLS[number / 2]));
+            let thread = scope.spawn(move || call(client, &families[number], CALLS[number / 2]));
             wait_until("the call waits for a lock, or has ended", || {
                 thread.is_finished() || waits(&mut gate, pid)
             });
@@ -461,16 +461,21 @@ fn a_rotation_that_waited_writes_into_the_table_that_has_the_name() {
         let mut gate = gate.transaction().expect("a transaction");
         gate.batch_execute(&format!("{LOCK}; {sql}")).expect(sql);
         let pid = racer.pid;
-        let rotation =
-            thread::spawn(move || rotate(&mut racer.client, &token).expect("a verdict"));
+        let rotation = thread::spawn(move || rotate(&mut racer.client, &token).expect("a verdict"));
         wait_until("the rotation waits", || waits(&mut gate, pid));
         gate.commit().expect(sql);
         let grant = rotation.join().expect("an answer");
-        assert_eq!(grant.status, "rotated", "{sql}, by statements: {statements}, kept: {kept}");
+        assert_eq!(
+            grant.status, "rotated",
+            "{sql}, by statements: {statements}, kept: {kept}"
+        );
         assert_invariants(client);
         // the used token is not live in the table that counts
         assert_eq!(explain(client, first.token()).status, "retried");
-        assert_eq!(rotate(client, grant.token()).expect("a verdict").status, "rotated");
+        assert_eq!(
+            rotate(client, grant.token()).expect("a verdict").status,
+            "rotated"
+        );
     }
 }
 
@@ -478,8 +483,14 @@ fn a_rotation_that_waited_writes_into_the_table_that_has_the_name() {
 #[test]
 fn what_changes_while_a_call_waits_for_a_row_is_no_internal_error() {
     let is_light = |change: &&Change| {
-        ["every index renamed", "two indexes that swap names", "the types renamed", "the functions' schema changed", "the schema renamed"]
-            .contains(&change.what)
+        [
+            "every index renamed",
+            "two indexes that swap names",
+            "the types renamed",
+            "the functions' schema changed",
+            "the schema renamed",
+        ]
+        .contains(&change.what)
     };
     let lock = "SELECT FROM auth.sessions FOR UPDATE";
     let faults: Vec<_> = (CHANGES.iter().filter(is_light))

@@ -41,7 +41,11 @@ const STORM: [&str; 26] = [
 /// Rotates the tokens of some sessions till `is_over`; how often it did.
 fn rotate_till(is_over: &AtomicBool, client: &mut Client, number: usize) -> usize {
     let mut tokens: Vec<_> = (0..5)
-        .map(|n| issue(client, &format!("user {number} {n}")).token().to_owned())
+        .map(|n| {
+            issue(client, &format!("user {number} {n}"))
+                .token()
+                .to_owned()
+        })
         .collect();
     let mut rotations = 0;
     while !is_over.load(Ordering::Relaxed) {
@@ -133,11 +137,12 @@ fn a_subscriber_ends_with_the_same_rows() {
     assert_invariants(copy);
     assert_indexes(copy);
     // a switch-over: the sequence is not replicated
-    copy.batch_execute(
-        "DROP SUBSCRIPTION auth;
-         SELECT setval('auth.refresh_tokens_id_seq', (SELECT max(id) FROM auth.refresh_tokens))",
-    )
-    .expect("a superuser may");
+    for sql in [
+        "DROP SUBSCRIPTION auth",
+        "SELECT setval('auth.refresh_tokens_id_seq', (SELECT max(id) FROM auth.refresh_tokens))",
+    ] {
+        copy.batch_execute(sql).expect("a superuser may");
+    }
     for token in &tokens {
         assert_eq!(rotate(copy, token).expect("a verdict").status, "rotated");
     }

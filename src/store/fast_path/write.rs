@@ -37,8 +37,8 @@ impl Query {
         // SAFETY: the relation is open and stays so for longer than the query; 0 is no place in a range table,
         // which the query lacks.
         let relation = unsafe {
-            let relation = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>())
-                .cast::<pg_sys::ResultRelInfo>();
+            let relation =
+                pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             pg_sys::InitResultRelInfo(relation, table.0, 0, ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(relation, false);
             relation
@@ -68,8 +68,11 @@ impl Query {
         // SAFETY: the slot lives as long as the query and has a place for each of the table's columns, as has the row.
         unsafe {
             let slots = &raw mut (*self.0).es_tupleTable;
-            let slot =
-                pg_sys::ExecAllocTableSlot(slots, (*table).rd_att, &raw const pg_sys::TTSOpsVirtual);
+            let slot = pg_sys::ExecAllocTableSlot(
+                slots,
+                (*table).rd_att,
+                &raw const pg_sys::TTSOpsVirtual,
+            );
             row.copy_to((*slot).tts_values, (*slot).tts_isnull);
             pg_sys::ExecStoreVirtualTuple(slot)
         }
