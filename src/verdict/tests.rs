@@ -153,6 +153,8 @@ struct Model {
     login: i64,
     used: i64,
     ends: Option<i64>,
+    /// Whether it was ended, which no clock undoes.
+    is_ended: bool,
 }
 
 struct Node {
@@ -182,6 +184,7 @@ impl Model {
             self.nodes[current].replaced = Some(now);
         }
         self.ends = Some(self.ends.map_or(now, |end| end.min(now)));
+        self.is_ended = true;
     }
 
     fn why_over(&self, policy: &Policy, now: i64) -> Option<&'static str> {
@@ -372,7 +375,8 @@ fn run(policy: Policy, client: Option<&str>, steps: Vec<Step>) {
             Step::Wait(length) => now += length,
             Step::Issue => {
                 let issued = tables.issue(Timestamp(now));
-                assert_eq!(issued.is_some(), model.ends.is_none_or(|end| end > now));
+                let is_over = model.is_ended || model.ends.is_some_and(|end| end <= now);
+                assert_eq!(issued.is_some(), !is_over);
                 if let Some(text) = issued {
                     model.add(&text, false, now);
                     model.used = now;
