@@ -134,10 +134,6 @@ fn no_error_shows_a_row() {
             let mut client = database.connect();
             if statements {
                 by_statements(&mut client);
-                execute(
-                    &mut client,
-                    "ALTER TABLE auth.sessions ENABLE TRIGGER by_statements",
-                );
             }
             let mut family = vec![issue(&mut client, "alice")];
             let rotates = !constraint.contains("counter");
