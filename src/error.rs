@@ -72,6 +72,9 @@ pub enum Error {
     /// Another transaction changed the same rows, in a way that this one can't see.
     #[error("could not serialize access to a token family due to concurrent update")]
     Contended,
+    /// The function, or the type of its answer, was dropped while a call of it waited.
+    #[error("function was dropped while it was called")]
+    FunctionDropped,
     /// The operating system gave no random bytes.
     #[error("could not get random bytes from the operating system")]
     Random(#[from] SysError),
@@ -94,7 +97,7 @@ impl Error {
             | Self::Alg
             | Self::Secret
             | Self::Claims => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            Self::AccessTokenHook | Self::ClientAuthenticationHook => {
+            Self::AccessTokenHook | Self::ClientAuthenticationHook | Self::FunctionDropped => {
                 PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION
             }
             Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
