@@ -83,6 +83,9 @@ pub enum Error {
         "a token that is live could not be revoked: something on the tables keeps rows from being written"
     )]
     NotWritten,
+    /// The function, or the type of its answer, was dropped while a call of it waited.
+    #[error("function was dropped while it was called")]
+    FunctionDropped,
     /// The operating system gave no random bytes.
     #[error("could not get random bytes from the operating system")]
     Random(#[from] SysError),
@@ -105,7 +108,7 @@ impl Error {
             | Self::Alg
             | Self::Secret
             | Self::Hook(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            Self::AccessTokenHook | Self::ClientAuthenticationHook => {
+            Self::AccessTokenHook | Self::ClientAuthenticationHook | Self::FunctionDropped => {
                 PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION
             }
             Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,

@@ -1,10 +1,12 @@
 //! Answers as rows: one of `auth.refresh_token_grant`, and what others are made of.
 
+use crate::error::Error;
 use crate::grant::{Grant, Status};
 use crate::time::Timestamp;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::{Datum, TimestampWithTimeZone};
-use pgrx::{IntoDatum, PgTupleDesc, pg_sys};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{IntoDatum, PgLogLevel, PgTupleDesc, pg_sys};
 use std::ffi::CString;
 use uuid::Uuid;
 
@@ -28,6 +30,18 @@ unsafe impl BoxRet for Grant {
 /// # Safety
 /// `fcinfo` is the call of a function that returns `auth.refresh_token_grant`.
 unsafe fn form_row(grant: &Grant, fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: a call has the function's lookup data, and the catalog's cache is looked into by its key.
+    let exists = unsafe {
+        let id = pg_sys::Datum::from((*(*fcinfo).flinfo).fn_oid);
+        let (cache, null) = (
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            pg_sys::Datum::null(),
+        );
+        pg_sys::SearchSysCacheExists(cache, id, null, null, null)
+    };
+    if !exists {
+        ErrorReport::from(Error::FunctionDropped).report(PgLogLevel::ERROR);
+    }
     let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
     // SAFETY: the descriptor comes from the function's own catalog row, so it is right also after
     // the type was dropped and created anew. The arrays have an entry for each of its attributes.

@@ -142,6 +142,15 @@ fn touches(tables: &str, table: &str) -> bool {
     tables.contains(letter)
 }
 
+/// Lets what is tried out be undone, a detected reuse too, in the connections to come.
+fn undone(database: &Database) {
+    let sql = format!(
+        "ALTER DATABASE {} SET refresh_tokens.durable_reuse = off",
+        database.name
+    );
+    execute(&mut database.connect(), &sql);
+}
+
 /// Calls what touches no table of somebody else's, and undoes it.
 fn try_out(client: &mut Client, call: &str) -> String {
     if call.starts_with("CALL") {
@@ -157,6 +166,7 @@ fn try_out(client: &mut Client, call: &str) -> String {
 fn a_table_in_other_hands_is_refused_by_every_function_that_touches_it() {
     for table in TABLES {
         let database = Database::create();
+        undone(&database);
         let mut superuser = database.connect();
         let family = Family::new(&mut superuser);
         // with plans from before, and without
@@ -417,6 +427,7 @@ fn everything_is_given_to_the_new_owner_and_all_grants_stay() {
 #[test]
 fn every_function_works_for_an_owner_that_is_no_superuser_and_cannot_log_in() {
     let database = Database::create();
+    undone(&database);
     let mut superuser = database.connect();
     // from plans that the old owner has made, too
     let mut early = database.connect();
