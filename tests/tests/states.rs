@@ -54,10 +54,6 @@ fn a_token_whose_session_is_gone_is_revoked_each_time() {
     for statements in [false, true] {
         if statements {
             by_statements(&mut client);
-            execute(
-                &mut client,
-                "ALTER TABLE auth.sessions ENABLE TRIGGER by_statements",
-            );
         }
         let family = family(&mut client, "alice");
         let session = family[0].session();

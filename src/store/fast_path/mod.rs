@@ -117,8 +117,13 @@ fn lock(token: Stored, sessions: Table) -> Option<Ready> {
     let sequence = token.table.sequence(token::ID)?;
     let foreign_key = (token.table).foreign_key(token::SESSION_ID, &sessions, session::ID);
     let version = sessions.find(&key).ok()??;
+    // Where somebody has let these be NULL, statements know what to do.
+    let row = sessions.columns(&version);
+    row.timestamp(session::CREATED_AT)?;
+    row.timestamp(session::UPDATED_AT)?;
+    token.row.bigint(token::ID)?;
     let session = Stored {
-        row: sessions.columns(&version),
+        row,
         table: sessions,
         version,
     };
