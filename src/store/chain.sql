@@ -1,5 +1,5 @@
 -- The rows without a session that hang together with $1 by their parents, both ways. UNION drops
--- what was met before, so a cycle ends. Locked by chain_locked (mod.rs) in the order of ids.
+-- what was met before, so a cycle ends. chain.rs locks them in the order of ids.
 -- $1 as in families.sql
 WITH RECURSIVE chain (id, token, parent) AS (
     SELECT t.id, t.token, t.parent
