@@ -4,10 +4,10 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::policy::{Policy, ReuseAction, Window};
     use crate::settings::policy;
-    use crate::time::Micros;
     use pgrx::prelude::*;
+    use refresh_tokens_core::sessions::{Policy, ReuseAction, Window};
+    use refresh_tokens_core::time::Micros;
 
     fn set(name: &str, value: &str) {
         Spi::run(&format!("SET LOCAL refresh_tokens.{name} = {value}")).unwrap();

@@ -4,13 +4,13 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::derivation::{DerivationKey, Descent, descend};
-    use crate::digest::Digest;
     use crate::error::Error;
     use crate::store::{self, Caller, Claim, Held, NewSession, Store};
-    use crate::token::{Slot, Token};
-    use crate::verdict::Presented;
     use pgrx::prelude::*;
+    use refresh_tokens_core::tokens::Digest;
+    use refresh_tokens_core::tokens::{DerivationKey, Descent, descend};
+    use refresh_tokens_core::tokens::{Slot, Token};
+    use refresh_tokens_core::verdict::Presented;
     use uuid::Uuid;
 
     const NOBODY: Caller<'_> = Caller {

@@ -81,63 +81,16 @@ CREATE TYPE auth.refresh_token_grant AS (
     session_expires_at pg_catalog.timestamptz,
     reason pg_catalog.text);
 
--- A rotation updates updated_at, refreshed_at, user_agent, ip, refresh_token_hmac_key and
--- refresh_token_counter. None of them is indexed, and a page has room for the new version of its
--- rows, so that this update stays HOT.
-CREATE TABLE auth.sessions (
-    id pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
-    user_id pg_catalog.varchar(255) NOT NULL,
-    created_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    updated_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    factor_id pg_catalog.uuid,
-    aal auth.aal_level,
-    not_after pg_catalog.timestamptz,
-    refreshed_at pg_catalog.timestamptz,
-    user_agent pg_catalog.text,
-    ip pg_catalog.inet,
-    tag pg_catalog.text,
-    oauth_client_id pg_catalog.varchar(255),
-    scopes pg_catalog.text,
-    refresh_token_hmac_key pg_catalog.text,
-    refresh_token_counter pg_catalog.int8,
-    CONSTRAINT sessions_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50);
-
--- revoke_user_sessions, list of a user's sessions, max_sessions_per_user
-CREATE INDEX sessions_user_id_idx ON auth.sessions (user_id);
--- purge
-CREATE INDEX sessions_not_after_idx ON auth.sessions (not_after DESC);
-
-CREATE SEQUENCE auth.refresh_tokens_id_seq AS pg_catalog.int8;
-
-CREATE TABLE auth.refresh_tokens (
-    instance_id pg_catalog.uuid,
-    id pg_catalog.int8 NOT NULL DEFAULT pg_catalog.nextval('auth.refresh_tokens_id_seq'::pg_catalog.regclass),
-    token pg_catalog.varchar(255),
-    user_id pg_catalog.varchar(255),
-    revoked pg_catalog.bool,
-    created_at pg_catalog.timestamptz,
-    updated_at pg_catalog.timestamptz,
-    parent pg_catalog.varchar(255),
-    session_id pg_catalog.uuid,
-    CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id),
-    CONSTRAINT refresh_tokens_token_unique UNIQUE (token),
-    CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES auth.sessions (id) ON DELETE CASCADE
-);
-
-ALTER SEQUENCE auth.refresh_tokens_id_seq OWNED BY auth.refresh_tokens.id;
-
-CREATE INDEX refresh_tokens_instance_id_idx ON auth.refresh_tokens (instance_id);
-CREATE INDEX refresh_tokens_instance_id_user_id_idx ON auth.refresh_tokens (instance_id, user_id);
-CREATE INDEX refresh_tokens_parent_idx ON auth.refresh_tokens (parent);
-CREATE INDEX refresh_tokens_session_id_revoked_idx ON auth.refresh_tokens (session_id, revoked);
-CREATE INDEX refresh_tokens_updated_at_idx ON auth.refresh_tokens (updated_at DESC);
-
--- Without a policy only the owner sees a row; the functions run as the owner.
-ALTER TABLE auth.sessions ENABLE ROW LEVEL SECURITY;
-ALTER TABLE auth.refresh_tokens ENABLE ROW LEVEL SECURITY;
-
--- A dump without the rows would log everybody out. One call a statement: two in one fail.
-SELECT pg_catalog.pg_extension_config_dump('auth.sessions', '');
-SELECT pg_catalog.pg_extension_config_dump('auth.refresh_tokens', '');
-SELECT pg_catalog.pg_extension_config_dump('auth.refresh_tokens_id_seq', '');
+COMMENT ON TYPE auth.aal_level IS 'Auth: Authentication assurance level of a session.';
+COMMENT ON TYPE auth.refresh_token_status IS 'Auth: Verdict about a refresh token. The first four come with a token to use.';
+COMMENT ON TYPE auth.refresh_token_grant IS 'Auth: Answer to a client that asked for, or presented, a refresh token.';
+COMMENT ON COLUMN auth.refresh_token_grant.status IS 'The verdict.';
+COMMENT ON COLUMN auth.refresh_token_grant.refresh_token IS 'The token to use from now on; NULL unless the status is issued, rotated, retried or unchanged.';
+COMMENT ON COLUMN auth.refresh_token_grant.user_id IS 'Whose session it is.';
+COMMENT ON COLUMN auth.refresh_token_grant.session_id IS 'The session of the token.';
+COMMENT ON COLUMN auth.refresh_token_grant.instance_id IS 'The instance that the token was issued for.';
+COMMENT ON COLUMN auth.refresh_token_grant.token_id IS 'The id of the token to use from now on, or of the refused one.';
+COMMENT ON COLUMN auth.refresh_token_grant.issued_at IS 'When the token to use from now on was minted.';
+COMMENT ON COLUMN auth.refresh_token_grant.expires_at IS 'When it dies if it is not used.';
+COMMENT ON COLUMN auth.refresh_token_grant.session_expires_at IS 'When its session ends however often it is used.';
+COMMENT ON COLUMN auth.refresh_token_grant.reason IS 'concurrent or lost_response for retried; not_after, session_lifetime or idle_timeout for expired.';

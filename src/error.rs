@@ -4,17 +4,15 @@
 //! reports. An error means that the contract of a function was broken, or could not be kept; nothing
 //! is changed then. No message holds a token, a key or a digest.
 
-use crate::access_token::HookFault;
-use crate::signing::{MIN_SECRET_LEN, UnusableKey};
-use crate::verdict::Reuse;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
-use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys, spi};
+use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, spi};
 use rand::rngs::SysError;
+use refresh_tokens_core::oauth::access_token::HookFault;
+use refresh_tokens_core::oauth::signing::{MIN_SECRET_LEN, UnusableKey};
 use std::backtrace::Backtrace;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::c_int;
 use std::panic::AssertUnwindSafe;
 use thiserror::Error;
-use uuid::Uuid;
 
 /// Everything that can be wrong with a call.
 #[derive(Debug, Error)]
@@ -31,7 +29,7 @@ pub enum Error {
     /// A batch of no rows, or of fewer.
     #[error("batch_size must be at least 1")]
     BatchSize,
-    /// A session that would be dead at birth.
+    /// A session that would end before it begins.
     #[error("not_after must be in the future")]
     NotAfterPast,
     /// No such session, or another user's: a caller who guesses ids can't tell which.
@@ -160,72 +158,6 @@ impl Error {
             }
             _ => None,
         }
-    }
-}
-
-// What pgrx keeps to itself: its own reports can't leave out the statement, which may hold the token.
-unsafe extern "C-unwind" {
-    fn errstart(level: c_int, domain: *const c_char) -> bool;
-    fn errcode(code: c_int) -> c_int;
-    fn errmsg_internal(format: *const c_char, ...) -> c_int;
-    fn errhint(format: *const c_char, ...) -> c_int;
-    fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
-}
-
-/// Writes a reuse to the server's log, with the class of an invalid authorization: for those who watch
-/// logs. Never to the client, who may be the thief; and without the statement, which PostgreSQL adds to
-/// such a line by default and where the token stands that is not a bind parameter.
-pub fn log_reuse(reuse: Reuse, session: Option<Uuid>, token_id: i64) {
-    let session = session.map_or_else(|| "none".into(), |id| id.hyphenated().to_string());
-    let message = format!(
-        "refresh token reuse detected: {}, session {session}, token id {token_id}",
-        reuse.label()
-    );
-    let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
-    log(PgLogLevel::LOG_SERVER_ONLY, code, &message, None);
-}
-
-/// Writes to the server's log that the authentication of `client` failed, with the class of a wrong password.
-/// The name is one that the caller chose: it stands in one line, whatever it is.
-pub fn log_failed_authentication(client: Option<&str>) {
-    let client = client.map_or_else(|| "unknown".into(), |name| format!("{name:?}"));
-    let message = format!("client authentication failed: client {client}");
-    let code = PgSqlErrorCode::ERRCODE_INVALID_PASSWORD;
-    log(PgLogLevel::LOG_SERVER_ONLY, code, &message, None);
-}
-
-/// Warns that a reuse was detected, and its revocation is undone if the transaction is rolled back.
-pub fn warn_undurable() {
-    log(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-        "the reuse of a refresh token may be undone with its transaction: there is no background worker for it",
-        Some(
-            "Raise max_worker_processes if this comes often, and commit the transaction whatever the status is.",
-        ),
-    );
-}
-
-/// Reports `message` below ERROR, without the statement and its context, in which a token may stand that is no bind parameter.
-fn log(level: PgLogLevel, code: PgSqlErrorCode, message: &str, hint: Option<&str>) {
-    let text = |text: &str| CString::new(text).expect("labels, ids and escaped names have no NUL");
-    let (message, hint) = (text(message), hint.map(text));
-    // SAFETY: the calls that ereport() makes, in its order, on the backend's one thread; strings end in NUL, and what
-    // errfinish keeps is copied or static. It may take an interrupt, which leaves by a jump: the guard makes a panic of
-    // it, so that what is on the way is dropped.
-    unsafe {
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if errstart(level as c_int, c"refresh_tokens".as_ptr()) {
-                errcode(code as c_int);
-                errmsg_internal(c"%s".as_ptr(), message.as_ptr());
-                if let Some(hint) = &hint {
-                    errhint(c"%s".as_ptr(), hint.as_ptr());
-                }
-                pg_sys::errhidestmt(true);
-                pg_sys::errhidecontext(true);
-                errfinish(c"error.rs".as_ptr(), 0, c"log".as_ptr());
-            }
-        });
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the arguments must be.
 
 use crate::error::Error;
-use crate::time::Timestamp;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::{enum_helper, pg_sys};
+use refresh_tokens_core::time::Timestamp;
 use std::ffi::CStr;
 use uuid::Uuid;
 use zeroize::Zeroizing;

@@ -1,18 +1,14 @@
 //! Events, as far as the setting `refresh_tokens.events` asks for them.
 
 use super::argument;
-use crate::counters;
-use crate::error::{self, Error};
-use crate::event::{Event, Throttle};
-use crate::settings;
+use crate::background::counters;
+use crate::error::Error;
 use crate::store::{self, Caller, Store};
-use crate::time::Timestamp;
-use crate::token::PREFIX;
-use std::cell::Cell;
-
-thread_local! {
-    static FAILURES: Cell<Throttle> = const { Cell::new(Throttle::new()) };
-}
+use crate::{log, postgrest, settings};
+use refresh_tokens_core::oauth::headers::Headers;
+use refresh_tokens_core::time::Timestamp;
+use refresh_tokens_core::tokens::PREFIX;
+use refresh_tokens_core::verdict::Event;
 
 /// Records that `event` happened to `tokens` at the time `at`, if such events are recorded. Gives whether it is news:
 /// it is not if the same was recorded in the last minute.
@@ -51,9 +47,25 @@ pub(super) fn record_failed_authentication(
         true => store.record_failure(event, client, now, caller, notifies(event))?,
         false => true,
     };
-    if is_news && let Some(throttle) = FAILURES.get().after_line(now) {
-        FAILURES.set(throttle);
-        error::log_failed_authentication(client);
+    if is_news {
+        log::failed_authentication(client, now);
     }
     Ok(())
+}
+
+/// Records that the families of the `revoked` tokens were revoked, by whom if PostgREST says so, and counts the tokens.
+pub(super) fn record_revocation(store: &Store<'_>, revoked: &[i64]) -> Result<i64, Error> {
+    let headers = postgrest::request_headers();
+    let event = Event::FamilyRevoked;
+    record(store, event, revoked, store::now(), &caller(&headers))?;
+    Ok(revoked.len() as i64)
+}
+
+/// Who sent `headers`, as far as it is recorded.
+pub(super) fn caller(headers: &Headers) -> Caller<'_> {
+    let address = headers.client_address(settings::trusted_proxies());
+    Caller {
+        user_agent: argument::user_agent(headers.user_agent()),
+        ip: address.map(|address| pgrx::Inet(address.to_string())),
+    }
 }

@@ -1,5 +1,5 @@
-//! A reuse that was detected ends the family, whatever becomes of the transaction that detected it (the design's
-//! section 5): a framework rolls back after a refusal, or a request fails on the answer after the call.
+//! A reuse that was detected ends the family, whatever becomes of the transaction that detected it
+//! (docs/design.md#verdict): a framework rolls back after a refusal, or a request fails on the answer after the call.
 //!
 //! Whoever detects a reuse takes a *ticket*, a lock that its transaction holds, and starts a worker, which waits for the
 //! same lock. PostgreSQL hands it over when the transaction ends, the savepoint is rolled back, the connection breaks, or
@@ -9,13 +9,14 @@
 //! A crash of the server in between undoes both: what it takes back was never answered for good.
 
 use super::{has_extension, settle, take_signals, transaction, worker};
-use crate::error;
+use crate::log;
 use crate::store::{self, DetectedReuse};
-use crate::time::Timestamp;
-use crate::verdict::Reuse;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::check_for_interrupts;
 use pgrx::prelude::*;
+use refresh_tokens_core::label::Label;
+use refresh_tokens_core::time::Timestamp;
+use refresh_tokens_core::verdict::Reuse;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "refresh_tokens durable reuse";
@@ -33,9 +34,9 @@ const START: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 5;
 
 /// Sees to it that `reuse` outlives the transaction, or warns in the log that it does not.
-pub fn outlive(reuse: &DetectedReuse) {
+pub fn make_durable(reuse: &DetectedReuse) {
     if !start_worker(reuse) {
-        error::warn_undurable();
+        log::not_durable();
     }
 }
 

@@ -3,6 +3,7 @@
 //! They act as the owner of the functions, restricted as PostgreSQL restricts maintenance by a superuser (VACUUM,
 //! REINDEX): what somebody has defined on the tables gains nothing by a process that began as the bootstrap superuser.
 
+pub mod counters;
 pub mod durable;
 pub mod purge;
 

@@ -6,7 +6,7 @@
 //! error in the server's log, and the launcher goes on with the next.
 
 use super::{fail, has_extension, settle, take_signals, transaction, worker};
-use crate::{api, settings, store};
+use crate::{settings, store};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub extern "C-unwind" fn refresh_tokens_purge_worker(_argument: pg_sys::Datum) {
     take_signals();
     BackgroundWorker::connect_worker_to_spi(Some(BackgroundWorker::get_extra()), None);
     settle();
-    while transaction(|| (), owner, || api::purge_batch(BATCH_SIZE)) == Some(BATCH_SIZE) {}
+    while transaction(|| (), owner, || store::purge_due(BATCH_SIZE)) == Some(BATCH_SIZE) {}
 }
 
 /// Whose functions these are; none in a database without the extension.

@@ -1,37 +1,28 @@
 //! What the extension reads and writes: the only module that speaks SPI.
 //!
-//! Each function runs one statement of `store/*.sql`, whose head says what it does; those that rotate a live
-//! token have a shortcut, [`fast_path`]. The order of a call is always the same: lock the session, take the
-//! time, read, decide, write.
+//! Each function runs one statement, a `.sql` file beside it, whose head says what it does. [`fast_path`] rotates a live
+//! token without statements. The order of a call is always the same: lock the session, take the time, read, decide,
+//! write (docs/design.md#order-of-locks).
 
-mod chain;
-mod events;
-mod family;
 mod fast_path;
-mod hook;
-mod issue;
-mod keys;
-mod latest;
+mod oauth;
+mod operator;
 mod ownership;
 mod plan;
-mod present;
-mod purge;
-mod reuse;
 mod row;
 mod sessions;
-mod stats;
+mod snapshot;
+mod tokens;
 mod unlogged;
 
 use crate::error::{Error, without_rows};
-use crate::time::Timestamp;
 use pgrx::spi::SpiClient;
 use pgrx::{Spi, pg_sys};
+use refresh_tokens_core::time::Timestamp;
 
-pub use chain::Chain;
-pub use issue::NewSession;
-pub use present::{Caller, Claim, Held};
-pub use reuse::DetectedReuse;
+pub use operator::purge_due;
 pub use sessions::Device;
+pub use tokens::{Caller, DetectedReuse, Family, Lookup, NewSession};
 
 /// One connection to SPI, for the length of one call.
 pub struct Store<'c> {

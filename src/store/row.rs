@@ -1,43 +1,66 @@
 //! Typed columns of the rows that a statement returns.
 
 use crate::error::Error;
-use crate::time::Timestamp;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::spi::SpiTupleTable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
+use refresh_tokens_core::time::Timestamp;
 use uuid::Uuid;
 
-/// The column `at` (counted from 1) of the current row; none if it is NULL.
+/// The column `name` of the current row; none if it is NULL.
 pub(super) fn column<T: FromDatum + IntoDatum>(
     row: &SpiTupleTable<'_>,
-    at: usize,
+    name: &str,
 ) -> Result<Option<T>, Error> {
-    Ok(row.get::<T>(at)?)
+    Ok(row.get_by_name::<T, _>(name)?)
 }
 
 /// A column that the statement never leaves NULL.
 pub(super) fn required<T: FromDatum + IntoDatum>(
     row: &SpiTupleTable<'_>,
-    at: usize,
+    name: &str,
 ) -> Result<T, Error> {
-    column(row, at)?.ok_or(Error::UnexpectedNull)
+    column(row, name)?.ok_or(Error::UnexpectedNull)
 }
 
 /// A `uuid` column.
-pub(super) fn uuid(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Uuid>, Error> {
-    Ok(column::<pgrx::Uuid>(row, at)?.map(|id| Uuid::from_bytes(*id.as_bytes())))
+pub(super) fn uuid(row: &SpiTupleTable<'_>, name: &str) -> Result<Option<Uuid>, Error> {
+    Ok(column::<pgrx::Uuid>(row, name)?.map(|id| Uuid::from_bytes(*id.as_bytes())))
 }
 
 /// A column of type `uuid[]`; none if it is NULL.
-pub(super) fn uuid_array(row: &SpiTupleTable<'_>, at: usize) -> Result<Vec<Uuid>, Error> {
-    let ids = column::<Vec<Option<pgrx::Uuid>>>(row, at)?.unwrap_or_default();
+pub(super) fn uuid_array(row: &SpiTupleTable<'_>, name: &str) -> Result<Vec<Uuid>, Error> {
+    let ids = column::<Vec<Option<pgrx::Uuid>>>(row, name)?.unwrap_or_default();
     let ids = ids.into_iter().flatten();
     Ok(ids.map(|id| Uuid::from_bytes(*id.as_bytes())).collect())
 }
 
 /// A `timestamptz` column.
-pub(super) fn timestamp(row: &SpiTupleTable<'_>, at: usize) -> Result<Option<Timestamp>, Error> {
-    Ok(column::<TimestampWithTimeZone>(row, at)?.map(|at| Timestamp(at.into())))
+pub(super) fn timestamp(row: &SpiTupleTable<'_>, name: &str) -> Result<Option<Timestamp>, Error> {
+    Ok(column::<TimestampWithTimeZone>(row, name)?.map(|at| Timestamp(at.into())))
+}
+
+/// What `read` makes of each row of `table`.
+pub(super) fn rows<'c, T>(
+    mut table: SpiTupleTable<'c>,
+    read: impl Fn(&SpiTupleTable<'c>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut rows = Vec::with_capacity(table.len());
+    while table.next().is_some() {
+        rows.push(read(&table)?);
+    }
+    Ok(rows)
+}
+
+/// What `read` makes of the first row of `table`; none if there is no row.
+pub(super) fn first<'c, T>(
+    table: SpiTupleTable<'c>,
+    read: impl FnOnce(&SpiTupleTable<'c>) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    match table.is_empty() {
+        true => Ok(None),
+        false => read(&table.first()).map(Some),
+    }
 }
 
 /// `id` as a parameter.

@@ -70,7 +70,7 @@ pub(super) mod token {
         column(c"session_id", pg_sys::UUIDOID),
     ];
 
-    /// Those that are set when it is swapped for its child.
+    /// Those that are set when it is rotated.
     pub(in super::super) const CHANGING: [ColumnNumber; 2] = [REVOKED, UPDATED_AT];
 }
 

@@ -1,7 +1,7 @@
 //! A row, found by an index of its table.
 
 use super::columns::ColumnNumber;
-use super::row::Version;
+use super::row::HeapTuple;
 use super::table::Table;
 use pgrx::pg_sys;
 use std::mem::zeroed;
@@ -27,7 +27,7 @@ impl Table {
     /// The row that `key` asks for, as the active snapshot has it.
     ///
     /// Mirrors RelationFindReplTupleByIndex (executor/execReplication.c; compared with 18), which would lock it.
-    pub(super) fn find(&self, key: &Key) -> Result<Option<Version>, NoIndex> {
+    pub(super) fn find(&self, key: &Key) -> Result<Option<HeapTuple>, NoIndex> {
         let index = self.unique_index(key.column).ok_or(NoIndex)?;
         // SAFETY: the index is open, of this table, and of the key's column alone. The row is copied while the
         // slot holds it.
@@ -56,7 +56,7 @@ impl Table {
             let slot = pg_sys::table_slot_create(self.0, ptr::null_mut());
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
             let found = pg_sys::index_getnext_slot(scan, forward, slot)
-                .then(|| Version(pg_sys::ExecCopySlotHeapTuple(slot)));
+                .then(|| HeapTuple(pg_sys::ExecCopySlotHeapTuple(slot)));
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             pg_sys::index_endscan(scan);
             Ok(found)

@@ -1,8 +1,8 @@
 //! The rotation of a live token without a statement: the same rows, found, locked and written by the calls
-//! that claim.sql and rotate.sql come to, for less than they cost.
+//! that lock.sql and rotate.sql come to, for less than they cost.
 //!
 //! It is for the ordinary case alone: a live token with a session, in tables on which nothing is defined but
-//! what [`gate`] allows. Everything else is left to the statements, before anything is written; so are the errors
+//! what [`eligibility`] allows. Everything else is left to the statements, before anything is written; so are the errors
 //! of isolation levels.
 //!
 //! The foreign key of the new row is not looked up: the row that it refers to is locked by this transaction.
@@ -11,40 +11,39 @@
 //! ERROR nothing is closed or popped here: the end of the transaction does that, as for PostgreSQL's own code.
 
 mod columns;
-mod gate;
+mod eligibility;
 mod index;
 mod row;
 mod table;
 mod write;
 
-use super::Caller;
-use crate::derivation::DerivationKey;
-use crate::digest::Digest;
+use super::tokens::Caller;
 use crate::error::Error;
-use crate::grant::TokenRow;
-use crate::session::Session;
 use crate::settings;
-use crate::time::Timestamp;
 use columns::{session, token};
 use index::Key;
 use pgrx::{IntoDatum, pg_sys};
-use row::{Row, Version};
+use refresh_tokens_core::sessions::Session;
+use refresh_tokens_core::time::Timestamp;
+use refresh_tokens_core::tokens::{DerivationKey, Digest};
+use refresh_tokens_core::verdict::TokenRow;
+use row::{HeapTuple, Row};
 use table::Table;
 use write::Query;
 use zeroize::Zeroizing;
 
 /// What there is of a presented token.
-pub(super) enum Found {
+pub(super) enum FastLookup {
     /// There is no such token.
-    Nothing,
+    NotFound,
     /// It is live, and its session locked.
-    Live(Ready),
+    Live(LockedRows),
 }
 
 /// A live token and its session, which is locked, ready to be written.
-pub(super) struct Ready {
-    token: Stored,
-    session: Stored,
+pub(super) struct LockedRows {
+    token: LockedRow,
+    session: LockedRow,
     /// That of the tokens' ids.
     sequence: pg_sys::Oid,
     /// By which the token refers to the session, if it has one.
@@ -52,15 +51,15 @@ pub(super) struct Ready {
 }
 
 /// A row of a table.
-struct Stored {
+struct LockedRow {
     table: Table,
-    version: Version,
+    version: HeapTuple,
     row: Row,
 }
 
 /// Finds the token with `digest`, and locks its session if it is live. None: it is for the statements to say.
-pub(super) fn claim(digest: &Digest) -> Option<Found> {
-    if !gate::is_compared() || !settings::fast_path() || !gate::is_unwatched() {
+pub(super) fn lock(digest: &Digest) -> Option<FastLookup> {
+    if !eligibility::is_compared() || !settings::fast_path() || !eligibility::no_audit_hook() {
         return None;
     }
     let tokens = Table::open(c"refresh_tokens")?;
@@ -78,13 +77,13 @@ pub(super) fn claim(digest: &Digest) -> Option<Found> {
     found
 }
 
-fn find(tokens: Table, sessions: Table, digest: &Digest) -> Option<Found> {
-    let is_plain = tokens.width() == token::COLUMNS.len()
+fn find(tokens: Table, sessions: Table, digest: &Digest) -> Option<FastLookup> {
+    let is_eligible = tokens.width() == token::COLUMNS.len()
         && tokens.begins_with(&token::COLUMNS)
-        && tokens.is_plain()
+        && tokens.is_eligible()
         && sessions.begins_with(&session::COLUMNS)
-        && sessions.is_plain();
-    if !is_plain {
+        && sessions.is_eligible();
+    if !is_eligible {
         return None;
     }
     let key = Key {
@@ -93,22 +92,22 @@ fn find(tokens: Table, sessions: Table, digest: &Digest) -> Option<Found> {
         value: digest.as_str().into_datum()?,
     };
     let Some(version) = tokens.find(&key).ok()? else {
-        return Some(Found::Nothing);
+        return Some(FastLookup::NotFound);
     };
     let row = tokens.columns(&version);
     if row.boolean(token::REVOKED) != Some(false) {
         return None;
     }
-    let token = Stored {
+    let token = LockedRow {
         table: tokens,
         version,
         row,
     };
-    lock(token, sessions).map(Found::Live)
+    lock_session(token, sessions).map(FastLookup::Live)
 }
 
 /// Locks the session of `token`.
-fn lock(token: Stored, sessions: Table) -> Option<Ready> {
+fn lock_session(token: LockedRow, sessions: Table) -> Option<LockedRows> {
     let key = Key {
         column: session::ID,
         equal: pg_sys::F_UUID_EQ,
@@ -122,12 +121,12 @@ fn lock(token: Stored, sessions: Table) -> Option<Ready> {
     row.timestamp(session::CREATED_AT)?;
     row.timestamp(session::UPDATED_AT)?;
     token.row.bigint(token::ID)?;
-    let session = Stored {
+    let session = LockedRow {
         row,
         table: sessions,
         version,
     };
-    (session.table.lock_row(&session.version)).then(|| Ready {
+    (session.table.lock_row(&session.version)).then(|| LockedRows {
         token,
         session,
         sequence,
@@ -135,7 +134,7 @@ fn lock(token: Stored, sessions: Table) -> Option<Ready> {
     })
 }
 
-impl Ready {
+impl LockedRows {
     /// The token's row.
     pub(super) fn token_row(&self) -> Result<TokenRow, Error> {
         let row = &self.token.row;
@@ -169,7 +168,7 @@ impl Ready {
         DerivationKey::from_column(&Zeroizing::new(key?))
     }
 
-    /// Swaps the token for its child, records the use, and gives the child's id. None: the token is not
+    /// Rotates the token, records the use, and gives the child's id. None: the token is not
     /// live any more; nothing was changed.
     pub(super) fn rotate(
         &self,
@@ -182,7 +181,7 @@ impl Ready {
         parent.set(token::REVOKED, true);
         parent.set(token::UPDATED_AT, now.0);
         let query = Query::begin();
-        let tokens = query.target(&self.token.table, &token::CHANGING);
+        let tokens = query.writer(&self.token.table, &token::CHANGING);
         if let Some(key) = self.foreign_key {
             tokens.skip_foreign_key(key);
         }
@@ -228,7 +227,7 @@ impl Ready {
         row.set(session::DERIVATION_KEY, key.to_column().as_str());
         let rotations = row.bigint(session::COUNTER).unwrap_or(0);
         row.set(session::COUNTER, rotations.min(i64::MAX - 1) + 1);
-        let sessions = query.target(&self.session.table, &session::CHANGING);
+        let sessions = query.writer(&self.session.table, &session::CHANGING);
         let is_done = sessions.update(&self.session.version, &row);
         sessions.close();
         // It is locked: nobody can have changed it.

@@ -1,12 +1,12 @@
 //! Rows of a table, outside of any statement.
 
 use super::columns::ColumnNumber;
-use crate::time::Timestamp;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
+use refresh_tokens_core::time::Timestamp;
 use uuid::Uuid;
 
 /// A version of a row: a copy of it, which knows where the row is stored.
-pub(super) struct Version(pub(super) pg_sys::HeapTuple);
+pub(super) struct HeapTuple(pub(super) pg_sys::HeapTuple);
 
 /// The columns of a row, each of the type that its table was found to give it ([`super::columns`]). The values
 /// lie in a version's memory, or were set here.

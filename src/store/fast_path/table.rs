@@ -1,6 +1,6 @@
 //! A table, read and written by the calls that the executor makes.
 
-use super::row::{Row, Version};
+use super::row::{HeapTuple, Row};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, zeroed};
@@ -43,7 +43,7 @@ impl Table {
     }
 
     /// The columns of `version`. A dropped one is NULL: what it held is not to be written again.
-    pub(super) fn columns(&self, version: &Version) -> Row {
+    pub(super) fn columns(&self, version: &HeapTuple) -> Row {
         let mut row = Row::of(self.width());
         let (values, nulls) = row.arrays();
         // SAFETY: the relation is open, the version is one of its rows, and the arrays have an entry for
@@ -74,7 +74,7 @@ impl Table {
     /// the row's newest.
     ///
     /// Mirrors ExecLockRows (executor/nodeLockRows.c; compared with 18), by way of heapam_tuple_lock.
-    pub(super) fn lock_row(&self, version: &Version) -> bool {
+    pub(super) fn lock_row(&self, version: &HeapTuple) -> bool {
         // SAFETY: the relation is open and the version visible to the active snapshot, so that its
         // place is still its own.
         unsafe {

@@ -2,7 +2,7 @@
 //! indexes and fires the triggers of foreign keys.
 
 use super::columns::ColumnNumber;
-use super::row::{Row, Version};
+use super::row::{HeapTuple, Row};
 use super::table::Table;
 use pgrx::pg_sys;
 use std::mem::{MaybeUninit, size_of};
@@ -12,7 +12,7 @@ use std::ptr;
 pub(super) struct Query(*mut pg_sys::EState);
 
 /// A table that is written, and its indexes, which are open.
-pub(super) struct Target<'q> {
+pub(super) struct TableWriter<'q> {
     query: &'q Query,
     relation: *mut pg_sys::ResultRelInfo,
 }
@@ -33,7 +33,7 @@ impl Query {
     }
 
     /// Opens `table` and its indexes for writes of which the updates set the columns `changing`.
-    pub(super) fn target(&self, table: &Table, changing: &[ColumnNumber]) -> Target<'_> {
+    pub(super) fn writer(&self, table: &Table, changing: &[ColumnNumber]) -> TableWriter<'_> {
         // SAFETY: the relation is open and stays so for longer than the query; 0 is no place in a range table,
         // which the query lacks.
         let relation = unsafe {
@@ -43,7 +43,7 @@ impl Query {
             pg_sys::ExecOpenIndices(relation, false);
             relation
         };
-        let target = Target {
+        let target = TableWriter {
             query: self,
             relation,
         };
@@ -79,7 +79,7 @@ impl Query {
     }
 }
 
-impl Target<'_> {
+impl TableWriter<'_> {
     /// Tells which indexes an update leaves as they are, which B-trees take for a hint. Without a range table,
     /// index_unchanged_by_update (executor/execIndexing.c; compared with 18) would think it of all.
     fn mark_unchanged(&self, changing: &[ColumnNumber]) {
@@ -128,11 +128,11 @@ impl Target<'_> {
     ///
     /// Mirrors ExecSimpleRelationUpdate (executor/execReplication.c; compared with 18), which raises
     /// an internal error in that case. Triggers before a row, generated columns and partitions are none of the tables'
-    /// that come here ([`super::gate`]).
+    /// that come here ([`super::eligibility`]).
     ///
     /// # Errors
     /// 55000 where the table is published and its rows have no identity; those of constraints.
-    pub(super) fn update(&self, version: &Version, row: &Row) -> bool {
+    pub(super) fn update(&self, version: &HeapTuple, row: &Row) -> bool {
         let (relation, state) = (self.relation, self.query.0);
         // SAFETY: the relation and its indexes are open, version and row are of it.
         unsafe {

@@ -1,0 +1,108 @@
+-- What those who run the database look at and call: events, purge, figures.
+
+-- What happened that somebody should look at (the design's section 7). Append-only: nothing of the
+-- extension changes a row, and purge alone deletes one. No foreign key: it outlives what it tells of.
+CREATE SEQUENCE auth.refresh_token_events_id_seq AS pg_catalog.int8;
+
+CREATE TABLE auth.refresh_token_events (
+    id pg_catalog.int8 NOT NULL DEFAULT pg_catalog.nextval('auth.refresh_token_events_id_seq'::pg_catalog.regclass),
+    occurred_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    event pg_catalog.text NOT NULL,
+    user_id pg_catalog.varchar(255),
+    session_id pg_catalog.uuid,
+    token_id pg_catalog.int8,
+    reason pg_catalog.text,
+    user_agent pg_catalog.text,
+    ip pg_catalog.inet,
+    CONSTRAINT refresh_token_events_pkey PRIMARY KEY (id)
+);
+
+ALTER SEQUENCE auth.refresh_token_events_id_seq OWNED BY auth.refresh_token_events.id;
+
+-- purge
+CREATE INDEX refresh_token_events_occurred_at_idx ON auth.refresh_token_events (occurred_at);
+-- the same event of the same token once a minute
+CREATE INDEX refresh_token_events_token_id_idx ON auth.refresh_token_events (token_id);
+-- what has to do with no token, of the last minute
+CREATE INDEX refresh_token_events_no_token_idx ON auth.refresh_token_events (occurred_at) WHERE token_id IS NULL;
+
+-- Without row level security: whoever is granted the table may read all of it, and pg_dump would write a policy
+-- that CREATE EXTENSION has made out once more.
+SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events', '');
+SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events_id_seq', '');
+
+COMMENT ON TABLE auth.refresh_token_events IS 'Auth: Record of what happened to refresh tokens that somebody should look at.';
+COMMENT ON SEQUENCE auth.refresh_token_events_id_seq IS 'Auth: Ids of events.';
+COMMENT ON COLUMN auth.refresh_token_events.id IS 'The event, in the order of recording.';
+COMMENT ON COLUMN auth.refresh_token_events.occurred_at IS 'When it happened.';
+COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, session_evicted, client_mismatch, scope_exceeded or client_authentication_failed; with refresh_tokens.events = all also issued, rotated and retried.';
+COMMENT ON COLUMN auth.refresh_token_events.user_id IS 'Whose session it is; NULL for client_authentication_failed.';
+COMMENT ON COLUMN auth.refresh_token_events.session_id IS 'The session of the token; NULL for client_authentication_failed.';
+COMMENT ON COLUMN auth.refresh_token_events.token_id IS 'The id of the token that was presented, revoked or given; NULL for client_authentication_failed.';
+COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For client_authentication_failed: the client''s name, as the caller said it. For retried: concurrent or lost_response.';
+COMMENT ON COLUMN auth.refresh_token_events.user_agent IS 'The user agent of the caller, if it was given.';
+COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of the caller, if it was given.';
+COMMENT ON CONSTRAINT refresh_token_events_pkey ON auth.refresh_token_events IS 'One row an event.';
+COMMENT ON INDEX auth.refresh_token_events_occurred_at_idx IS 'Finds the events of a time, and old ones.';
+COMMENT ON INDEX auth.refresh_token_events_token_id_idx IS 'Finds the last events of a token.';
+COMMENT ON INDEX auth.refresh_token_events_no_token_idx IS 'Finds the last events that have to do with no token.';
+
+-- Purges till nothing is due, a transaction for each batch, and says how far it is: in application_name while a
+-- batch is under way, and in a NOTICE at the end. Runs with the caller's rights and path: with SECURITY DEFINER or
+-- a SET of its own, a procedure may not commit. So everything in it is qualified.
+--
+-- Takes how many rows a batch has at the most. Errors: 2D000 inside of a transaction block and in a function, before
+-- anything is purged; those of auth.purge_refresh_tokens, and what was purged before stays so.
+CREATE PROCEDURE auth.purge_all(batch_size pg_catalog.int4 DEFAULT 1000)
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    batch pg_catalog.int8;
+    total pg_catalog.int8 := 0;
+BEGIN
+    -- Fails here where it would fail after the first batch.
+    COMMIT;
+    LOOP
+        -- Till the transaction ends, however it does.
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('purge_all: %s rows', total), true);
+        batch := auth.purge_refresh_tokens(batch_size);
+        total := total OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.<) batch_size;
+    END LOOP;
+    RAISE NOTICE 'purge_all: % rows deleted', total;
+END
+$body$;
+
+COMMENT ON PROCEDURE auth.purge_all(pg_catalog.int4) IS 'Purges till nothing is due, a transaction for each batch.';
+
+CREATE VIEW auth.refresh_token_stats AS
+SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds,
+       sessions_table_bytes, sessions_index_bytes, tokens_table_bytes, tokens_index_bytes,
+       sessions_dead_rows, tokens_dead_rows, sessions_hot_update_ratio
+  FROM auth.read_refresh_token_stats();
+
+COMMENT ON VIEW auth.refresh_token_stats IS 'Auth: Figures about the tables of sessions and tokens, one row.';
+COMMENT ON COLUMN auth.refresh_token_stats.live_sessions IS 'Sessions that have not ended.';
+COMMENT ON COLUMN auth.refresh_token_stats.live_tokens IS 'Tokens that can be used.';
+COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens revoked longer ago than refresh_tokens.retention.';
+COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long the oldest of them has been revoked, in seconds.';
+COMMENT ON COLUMN auth.refresh_token_stats.sessions_hot_update_ratio IS 'How many of the updates of auth.sessions were HOT, from 0 to 1; NULL: there was none.';
+
+CREATE VIEW auth.refresh_token_answers AS
+SELECT status, answers, stats_reset
+  FROM auth.read_refresh_token_answers();
+
+COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
+COMMENT ON COLUMN auth.refresh_token_answers.stats_reset IS 'Since when the answers are counted.';
+
+COMMENT ON FUNCTION auth.draw_token_family(pg_catalog.uuid)
+    IS 'The tokens of a session as a tree, a line each, without a secret.';
+COMMENT ON FUNCTION auth.read_refresh_token_stats()
+    IS 'What auth.refresh_token_stats shows.';
+COMMENT ON FUNCTION auth.read_refresh_token_answers()
+    IS 'What auth.refresh_token_answers shows.';
+COMMENT ON FUNCTION auth.reset_refresh_token_stats()
+    IS 'Counts the answers of auth.refresh_token_answers from 0.';
+COMMENT ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4)
+    IS 'Deletes one batch of what is over for longer than it is kept, and counts the rows.';

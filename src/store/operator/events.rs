@@ -1,0 +1,115 @@
+//! Events: recorded and sent in the transaction of what they tell of.
+
+use crate::error::Error;
+use crate::store::Store;
+use crate::store::plan::plan;
+use crate::store::row::{required, timestamp_argument};
+use crate::store::tokens::Caller;
+use pgrx::pg_sys;
+use refresh_tokens_core::label::Label;
+use refresh_tokens_core::time::Timestamp;
+use refresh_tokens_core::verdict::Event;
+
+plan!(
+    RECORD,
+    fresh,
+    "record.sql",
+    [
+        TEXTOID,
+        INT8ARRAYOID,
+        TIMESTAMPTZOID,
+        TEXTOID,
+        TEXTOID,
+        INETOID,
+        BOOLOID
+    ]
+);
+
+plan!(
+    RECORD_FAILURE,
+    fresh,
+    "record_failure.sql",
+    [TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID, INT8OID]
+);
+plan!(SEND, fresh, "send.sql", [INT8OID]);
+
+/// How many failures are recorded in a minute, whatever names and addresses they come under.
+const FAILURES_PER_MINUTE: i64 = 60;
+
+impl Store<'_> {
+    /// Records that `event` happened to `tokens` at the time `at`, and sends it if it `notifies`. Gives whether it is
+    /// news.
+    ///
+    /// The same event of the same token is recorded once a minute at the most: who presents a token
+    /// again and again fills no table.
+    pub fn record(
+        &self,
+        event: Event,
+        tokens: &[i64],
+        at: Timestamp,
+        caller: &Caller<'_>,
+        notifies: bool,
+    ) -> Result<bool, Error> {
+        if tokens.is_empty() || !has_events() {
+            return Ok(!tokens.is_empty());
+        }
+        let arguments = [
+            event.label().into(),
+            tokens.to_vec().into(),
+            timestamp_argument(at),
+            event.reason().into(),
+            caller.user_agent.into(),
+            caller.ip.clone().into(),
+            notifies.into(),
+        ];
+        Ok(!RECORD.run(self.client, &arguments)?.is_empty())
+    }
+
+    /// Records `event`, which has to do with no token, at the time `at`, and sends it if it `notifies`; whether it was
+    /// recorded.
+    ///
+    /// Names and addresses are the caller's to choose. So the same one is recorded once a minute at the most, and no
+    /// more than [`FAILURES_PER_MINUTE`] of all together; of those that run at the same time, one each.
+    pub fn record_failure(
+        &self,
+        event: Event,
+        reason: Option<&str>,
+        at: Timestamp,
+        caller: &Caller<'_>,
+        notifies: bool,
+    ) -> Result<bool, Error> {
+        if !has_events() {
+            return Ok(false);
+        }
+        let arguments = [
+            event.label().into(),
+            timestamp_argument(at),
+            reason.into(),
+            caller.user_agent.into(),
+            caller.ip.clone().into(),
+            FAILURES_PER_MINUTE.into(),
+        ];
+        let recorded = RECORD_FAILURE.run(self.client, &arguments)?;
+        if recorded.is_empty() {
+            return Ok(false);
+        }
+        if notifies {
+            self.send(required(&recorded.first(), "event_id")?)?;
+        }
+        Ok(true)
+    }
+
+    /// Tells those who listen of the event `id`, when the transaction commits.
+    fn send(&self, id: i64) -> Result<(), Error> {
+        SEND.run(self.client, &[id.into()]).map(drop)
+    }
+}
+
+/// Whether the table of events is there: in the schema of version 0.1.0 it isn't.
+pub(super) fn has_events() -> bool {
+    // SAFETY: both names end in NUL and are only read.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
+        pg_sys::get_relname_relid(c"refresh_token_events".as_ptr(), schema) != pg_sys::InvalidOid
+    }
+}

@@ -1,0 +1,158 @@
+//! Families without a session: rows whose `session_id` is NULL, held together by `parent` alone.
+
+use super::lookup::Family;
+use crate::error::Error;
+use crate::store::Store;
+use crate::store::plan::plan;
+use crate::store::row::{
+    column, required, rows, timestamp, timestamp_argument, uuid, uuid_argument,
+};
+use pgrx::spi::SpiTupleTable;
+use refresh_tokens_core::sessions::Session;
+use refresh_tokens_core::time::Timestamp;
+use refresh_tokens_core::tokens::Digest;
+use refresh_tokens_core::verdict::{Live, Presented, TokenRow};
+use uuid::Uuid;
+
+plan!(
+    LOCK_ORPHANS,
+    fresh,
+    "orphan_family.sql" + "FOR NO KEY UPDATE OF t",
+    [TEXTOID]
+);
+plan!(READ_ORPHANS, stable, "orphan_family.sql", [TEXTOID]);
+plan!(
+    CREATE_SESSION,
+    fresh,
+    "create_session.sql",
+    [
+        INT8ARRAYOID,
+        INT8OID,
+        UUIDOID,
+        TEXTOID,
+        TIMESTAMPTZOID,
+        TIMESTAMPTZOID
+    ]
+);
+plan!(
+    REVOKE_ROWS,
+    fresh,
+    "revoke_rows.sql",
+    [INT8ARRAYOID, TIMESTAMPTZOID]
+);
+
+/// The rows of a family without a session, in the order of their ids.
+pub struct OrphanFamily(Vec<Orphan>);
+
+struct Orphan {
+    row: TokenRow,
+    live: bool,
+    updated_at: Option<Timestamp>,
+    user_id: Option<String>,
+    token: Option<String>,
+    parent: Option<String>,
+}
+
+impl Store<'_> {
+    /// The rows without a session that hang together with `value`, locked.
+    pub(in crate::store) fn lock_orphans(&self, value: &str) -> Result<OrphanFamily, Error> {
+        orphans(LOCK_ORPHANS.run(self.client, &[value.into()])?)
+    }
+
+    /// The rows without a session that hang together with `value`.
+    pub(in crate::store) fn read_orphans(&self, value: &str) -> Result<OrphanFamily, Error> {
+        orphans(READ_ORPHANS.run(self.client, &[value.into()])?)
+    }
+
+    /// Gives `orphans` the session with `id` that `session` describes.
+    pub fn create_session_for(
+        &self,
+        orphans: &OrphanFamily,
+        presented: i64,
+        id: Uuid,
+        session: &Session,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let arguments = [
+            orphans.ids().into(),
+            presented.into(),
+            uuid_argument(id),
+            session.user_id.as_deref().into(),
+            timestamp_argument(session.created_at),
+            timestamp_argument(at),
+        ];
+        CREATE_SESSION.run(self.client, &arguments).map(drop)
+    }
+
+    /// Revokes the live tokens of `orphans` and gives their ids.
+    pub fn revoke_orphans(&self, orphans: &OrphanFamily, at: Timestamp) -> Result<Vec<i64>, Error> {
+        let arguments = [orphans.ids().into(), timestamp_argument(at)];
+        required(
+            &REVOKE_ROWS.run(self.client, &arguments)?.first(),
+            "revoked",
+        )
+    }
+}
+
+impl OrphanFamily {
+    /// Whether no row without a session was found: somebody gave it one meanwhile.
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.0.iter().map(|orphan| orphan.row.id).collect()
+    }
+
+    /// The family as seen from the token with `digest`, with the session that it would be given: the
+    /// user of the presented row, as old as the oldest row, last refreshed when the newest was minted.
+    /// None: the token is not in it any more.
+    pub(in crate::store) fn family_of(
+        self,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Option<Box<Family>> {
+        let is_presented = |orphan: &&Orphan| orphan.token.as_deref() == Some(digest.as_str());
+        let presented = self.0.iter().find(is_presented)?;
+        let live = self.0.iter().rfind(|orphan| orphan.live && !presented.live);
+        let minted = || self.0.iter().filter_map(|orphan| orphan.row.created_at);
+        let session = Session {
+            id: None,
+            user_id: presented.user_id.clone(),
+            client_id: None,
+            created_at: minted().min().unwrap_or(now),
+            updated_at: now,
+            refreshed_at: minted().max(),
+            not_after: None,
+        };
+        let state = match presented.live {
+            true => Presented::Live,
+            false => Presented::Revoked(presented.updated_at),
+        };
+        let mut family = Family::new(session, state, presented.row, None, now);
+        family.facts.live = live.map(|live| Live {
+            replaced_presented: live.parent == presented.token,
+        });
+        family.live = live.map(|live| (live.row, live.token.clone().unwrap_or_default()));
+        family.orphans = Some(self);
+        Some(Box::new(family))
+    }
+}
+
+fn orphans(table: SpiTupleTable<'_>) -> Result<OrphanFamily, Error> {
+    let orphans = rows(table, |row| {
+        Ok(Orphan {
+            row: TokenRow {
+                id: required(row, "token_id")?,
+                instance_id: uuid(row, "instance_id")?,
+                created_at: timestamp(row, "created_at")?,
+            },
+            live: required(row, "is_live")?,
+            updated_at: timestamp(row, "updated_at")?,
+            user_id: column(row, "user_id")?,
+            token: column(row, "token")?,
+            parent: column(row, "parent")?,
+        })
+    })?;
+    Ok(OrphanFamily(orphans))
+}
