@@ -2,8 +2,6 @@
 -- to be kept.
 DO $closing$
 DECLARE
-    extension CONSTANT pg_catalog.oid := (
-        SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'refresh_tokens');
     in_the_way pg_catalog.text;
     member record;
     grantees pg_catalog.text;
@@ -30,29 +28,11 @@ BEGIN
                                   AND r.relkind OPERATOR(pg_catalog.<>) 'c')
            ) AS o
      CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) AS i
-     WHERE NOT EXISTS (
-           SELECT
-             FROM pg_catalog.pg_depend AS d
-            WHERE d.classid OPERATOR(pg_catalog.=) o.classid
-              AND d.objid OPERATOR(pg_catalog.=) o.oid
-              AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND d.refobjid OPERATOR(pg_catalog.=) extension
-              AND d.deptype OPERATOR(pg_catalog.=) 'e')
-       AND o.name OPERATOR(pg_catalog.=) ANY (ARRAY(
-           SELECT COALESCE(p.proname, c.relname, t.typname)
-             FROM pg_catalog.pg_depend AS d
-             LEFT JOIN pg_catalog.pg_proc AS p
-               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-              AND p.oid OPERATOR(pg_catalog.=) d.objid
-             LEFT JOIN pg_catalog.pg_class AS c
-               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-              AND c.oid OPERATOR(pg_catalog.=) d.objid
-             LEFT JOIN pg_catalog.pg_type AS t
-               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-              AND t.oid OPERATOR(pg_catalog.=) d.objid
-            WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND d.refobjid OPERATOR(pg_catalog.=) extension
-              AND d.deptype OPERATOR(pg_catalog.=) 'e'))
+     WHERE o.name OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT m.name FROM auth.refresh_token_members() AS m))
+       AND NOT EXISTS (SELECT
+                         FROM auth.refresh_token_members() AS m
+                        WHERE m.classid OPERATOR(pg_catalog.=) o.classid
+                          AND m.objid OPERATOR(pg_catalog.=) o.oid)
      ORDER BY 1
      LIMIT 1;
     IF in_the_way IS NOT NULL THEN
@@ -64,34 +44,15 @@ BEGIN
     -- Nothing is anybody's but the owner's: neither by PostgreSQL's defaults (functions and types are PUBLIC's) nor by default
     -- privileges that somebody has set.
     FOR member IN
-        SELECT m.kind, i.identity, m.owner,
+        SELECT CASE WHEN m.kind OPERATOR(pg_catalog.=) 'ROW TYPE' THEN 'TYPE'
+                    WHEN m.kind OPERATOR(pg_catalog.=) 'VIEW' THEN 'TABLE'
+                    ELSE m.kind END AS kind,
+               m.identity, m.owner,
                (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.rolname), ', ')
                   FROM pg_catalog.aclexplode(m.acl) AS a
                   JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee) AS grantees
-          FROM (SELECT d.classid, d.objid,
-                       CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
-                            WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
-                            WHEN c.oid IS NOT NULL THEN 'TABLE'
-                            ELSE 'TYPE' END AS kind,
-                       COALESCE(p.proowner, c.relowner, t.typowner) AS owner,
-                       COALESCE(p.proacl, c.relacl, t.typacl) AS acl
-                  FROM pg_catalog.pg_depend AS d
-                  LEFT JOIN pg_catalog.pg_proc AS p
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-                   AND p.oid OPERATOR(pg_catalog.=) d.objid
-                  LEFT JOIN pg_catalog.pg_class AS c
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                   AND c.oid OPERATOR(pg_catalog.=) d.objid
-                  LEFT JOIN pg_catalog.pg_type AS t
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-                   AND t.oid OPERATOR(pg_catalog.=) d.objid
-                   AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
-                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-                   AND d.refobjid OPERATOR(pg_catalog.=) extension
-                   AND d.deptype OPERATOR(pg_catalog.=) 'e'
-               ) AS m
-         CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) AS i
-         WHERE m.owner IS NOT NULL
+          FROM auth.refresh_token_members() AS m
+         WHERE m.kind OPERATOR(pg_catalog.<>) 'ARRAY'
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s', member.kind, member.identity,
                                   pg_catalog.concat_ws(', ', 'PUBLIC', member.grantees));
@@ -112,7 +73,7 @@ BEGIN
      CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
       LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee
      WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
-       AND e.oid OPERATOR(pg_catalog.=) extension
+       AND e.extname OPERATOR(pg_catalog.=) 'refresh_tokens'
        AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner;
     IF grantees IS NOT NULL THEN
         EXECUTE pg_catalog.format('REVOKE ALL ON SCHEMA auth FROM %s', grantees);

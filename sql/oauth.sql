@@ -1,4 +1,4 @@
--- The OAuth 2 endpoints as PostgREST calls them (the design's section 10): a form, and a JSON body whose keys are all
+-- The OAuth 2 endpoints as PostgREST calls them (docs/design.md#postgrest): a form, and a JSON body whose keys are all
 -- declared, reach the function with named arguments; any other JSON body the one with one unnamed argument.
 -- PostgREST finds no function for a form with a parameter that is not declared, where RFC 6749 (section 3.2) wants
 -- it ignored. So every parameter is declared that a client may send to such an endpoint by a registered extension.
@@ -123,12 +123,25 @@ BEGIN
 END
 $body$;
 
-COMMENT ON FUNCTION auth.token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
-COMMENT ON FUNCTION auth.token(pg_catalog.jsonb) IS 'OAuth 2 token endpoint: swaps a refresh token for an access token and the next refresh token (RFC 6749).';
-COMMENT ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
-COMMENT ON FUNCTION auth.revoke(pg_catalog.jsonb) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
-COMMENT ON FUNCTION auth.introspect(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 introspection endpoint: tells what a token is good for (RFC 7662).';
-COMMENT ON FUNCTION auth.introspect(pg_catalog.jsonb) IS 'OAuth 2 introspection endpoint: tells what a token is good for (RFC 7662).';
+DO $comments$
+DECLARE
+    endpoint record;
+BEGIN
+    FOR endpoint IN
+        SELECT m.identity, c.comment
+          FROM auth.refresh_token_members() AS m
+          JOIN (VALUES ('token', 'OAuth 2 token endpoint: rotates a refresh token, and answers with an access token and the next refresh token (RFC 6749).'),
+                       ('revoke', 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).'),
+                       ('introspect', 'OAuth 2 introspection endpoint: tells what a token is good for (RFC 7662).')
+               ) AS c (name, comment)
+            ON c.name OPERATOR(pg_catalog.=) m.name
+         WHERE m.kind OPERATOR(pg_catalog.=) 'ROUTINE'
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', endpoint.identity, endpoint.comment);
+    END LOOP;
+END
+$comments$;
+
 COMMENT ON FUNCTION auth.check_session() IS 'PostgREST''s db-pre-request: refuses the access token of a session that has ended.';
 COMMENT ON FUNCTION auth.jwks() IS 'The public keys that access tokens are verified with (RFC 7517).';
 COMMENT ON FUNCTION auth.sign_in_response(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.uuid, auth.aal_level, pg_catalog.text, pg_catalog.timestamptz) IS 'Opens a session after a login and answers with its tokens.';

@@ -1,6 +1,6 @@
 -- What those who run the database look at and call: events, purge, figures.
 
--- What happened that somebody should look at (the design's section 7). Append-only: nothing of the
+-- What happened that somebody should look at (docs/design.md#events). Append-only: nothing of the
 -- extension changes a row, and purge alone deletes one. No foreign key: it outlives what it tells of.
 CREATE SEQUENCE auth.refresh_token_events_id_seq AS pg_catalog.int8;
 

@@ -26,9 +26,11 @@ COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale
 COMMENT ON COLUMN auth.refresh_token_events.user_agent IS 'The user agent of the caller, if it was given.';
 COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of the caller, if it was given.';
 COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
-COMMENT ON FUNCTION auth.revoke(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
-COMMENT ON FUNCTION auth.revoke(pg_catalog.jsonb) IS 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).';
 
+
+-- ---- Words ----
+COMMENT ON FUNCTION auth.rotate_refresh_token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.inet)
+    IS 'Rotates a live refresh token: mints its child; answers a retry with the same child; detects reuse. Commit whatever the status is.';
 
 -- ---- who may do what ------------------------------------------------------------------------------------------------
 -- This section stays the last one: it closes what the others create.
@@ -68,7 +70,76 @@ BEGIN
 END
 $guard$;
 
--- Whose the extension is, and which roles may do what with it (the design's section 8). These functions run with the
+-- What belongs to the extension, as the catalog says: so nothing that goes through all of it is a list to be kept. Nobody is
+-- granted this function.
+--
+-- Takes nothing. Returns for each object its kind (ROUTINE, TABLE, VIEW, SEQUENCE, TYPE, ROW TYPE of a table or view, ARRAY),
+-- name, owner and privileges; its identity, as GRANT and ALTER name it; its place in the catalog; and the transaction that
+-- made it a member.
+CREATE FUNCTION auth.refresh_token_members()
+RETURNS TABLE (kind pg_catalog.text, name pg_catalog.name, identity pg_catalog.text, owner pg_catalog.oid,
+               acl pg_catalog.aclitem[], classid pg_catalog.oid, objid pg_catalog.oid, joined pg_catalog.xid)
+LANGUAGE sql
+STABLE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
+                WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
+                WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'VIEW'
+                WHEN c.oid IS NOT NULL THEN 'TABLE'
+                WHEN t.typcategory OPERATOR(pg_catalog.=) 'A' THEN 'ARRAY'
+                WHEN r.oid IS NOT NULL THEN 'ROW TYPE'
+                ELSE 'TYPE' END,
+           COALESCE(p.proname, c.relname, t.typname),
+           i.identity,
+           COALESCE(p.proowner, c.relowner, t.typowner),
+           COALESCE(p.proacl, c.relacl, t.typacl),
+           d.classid, d.objid, d.xmin
+      FROM pg_catalog.pg_depend AS d
+      JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+      LEFT JOIN pg_catalog.pg_proc AS p
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+       AND p.oid OPERATOR(pg_catalog.=) d.objid
+      LEFT JOIN pg_catalog.pg_class AS c
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+       AND c.oid OPERATOR(pg_catalog.=) d.objid
+      LEFT JOIN pg_catalog.pg_type AS t
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+       AND t.oid OPERATOR(pg_catalog.=) d.objid
+      LEFT JOIN pg_catalog.pg_class AS r
+        ON r.oid OPERATOR(pg_catalog.=) t.typrelid
+       AND r.relkind OPERATOR(pg_catalog.<>) 'c'
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+       AND e.extname OPERATOR(pg_catalog.=) 'refresh_tokens'
+       AND d.deptype OPERATOR(pg_catalog.=) 'e'
+       AND COALESCE(p.oid, c.oid, t.oid) IS NOT NULL
+$body$;
+
+COMMENT ON FUNCTION auth.refresh_token_members()
+    IS 'What belongs to the extension.';
+
+DO $comments$
+DECLARE
+    endpoint record;
+BEGIN
+    FOR endpoint IN
+        SELECT m.identity, c.comment
+          FROM auth.refresh_token_members() AS m
+          JOIN (VALUES ('token', 'OAuth 2 token endpoint: rotates a refresh token, and answers with an access token and the next refresh token (RFC 6749).'),
+                       ('revoke', 'OAuth 2 revocation endpoint: ends the session of a refresh or access token (RFC 7009).'),
+                       ('introspect', 'OAuth 2 introspection endpoint: tells what a token is good for (RFC 7662).')
+               ) AS c (name, comment)
+            ON c.name OPERATOR(pg_catalog.=) m.name
+         WHERE m.kind OPERATOR(pg_catalog.=) 'ROUTINE'
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', endpoint.identity, endpoint.comment);
+    END LOOP;
+END
+$comments$;
+
+-- Whose the extension is, and which roles may do what with it (docs/design.md#roles). These functions run with the
 -- caller's rights: they give nobody more than the caller's own GRANT and ALTER would.
 
 -- Which tiers need what: objects as GRANT names them. Nobody is granted this function.
@@ -86,12 +157,6 @@ AS $body$
         ('TYPE', 'auth.refresh_token_status', '{client,user,server,operator}'),
         ('TYPE', 'auth.refresh_token_grant', '{client,user,server,operator}'),
 
-        ('ROUTINE', pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 31)), '{gateway}'),
-        ('ROUTINE', 'auth.token(jsonb)', '{gateway}'),
-        ('ROUTINE', 'auth.revoke(text, text, text, text, text, text)', '{gateway}'),
-        ('ROUTINE', 'auth.revoke(jsonb)', '{gateway}'),
-        ('ROUTINE', 'auth.introspect(text, text, text, text, text, text)', '{gateway}'),
-        ('ROUTINE', 'auth.introspect(jsonb)', '{gateway}'),
         ('ROUTINE', 'auth.jwks()', '{gateway}'),
         ('ROUTINE', 'auth.check_session()', '{gateway,user}'),
 
@@ -123,6 +188,12 @@ AS $body$
         ('TABLE', 'auth.refresh_token_events', '{operator}'),
         ('TABLE', 'auth.refresh_token_stats', '{operator}'),
         ('TABLE', 'auth.refresh_token_answers', '{operator}')
+    UNION ALL
+    -- With all the parameters that a client may send.
+    SELECT m.kind, m.identity, '{gateway}'
+      FROM auth.refresh_token_members() AS m
+     WHERE m.kind OPERATOR(pg_catalog.=) 'ROUTINE'
+       AND m.name OPERATOR(pg_catalog.=) ANY ('{token,revoke,introspect}'::pg_catalog.name[])
 $body$;
 
 -- What grant_refresh_token_role and revoke_refresh_token_role begin with: refuses arguments that make no sense and
@@ -324,18 +395,12 @@ BEGIN
        AND EXISTS (
            SELECT
              FROM pg_catalog.pg_depend AS o
-             JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) o.refobjid
-             JOIN pg_catalog.pg_depend AS e
-               ON e.classid OPERATOR(pg_catalog.=) o.refclassid
-              AND e.objid OPERATOR(pg_catalog.=) o.refobjid
-             JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) e.refobjid
+             JOIN auth.refresh_token_members() AS m
+               ON m.classid OPERATOR(pg_catalog.=) o.refclassid
+              AND m.objid OPERATOR(pg_catalog.=) o.refobjid
             WHERE o.classid OPERATOR(pg_catalog.=) d.classid
               AND o.objid OPERATOR(pg_catalog.=) d.objid
-              AND o.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-              AND c.relkind OPERATOR(pg_catalog.=) 'r'
-              AND e.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND e.deptype OPERATOR(pg_catalog.=) 'e'
-              AND x.extname OPERATOR(pg_catalog.=) 'refresh_tokens')
+              AND m.kind OPERATOR(pg_catalog.=) 'TABLE')
      ORDER BY 1
      LIMIT 1;
     IF strange IS NOT NULL THEN
@@ -344,47 +409,14 @@ BEGIN
                   DETAIL = 'It would run with the rights of the owner of extension "refresh_tokens".',
                   HINT = 'Drop it, or give its function to that role or to a superuser.';
     END IF;
-    -- Types that come with a table or an element, and sequences that belong to a column, follow it.
+    -- Row types, arrays and the sequences, which all belong to a column, follow.
     FOR member IN
-        SELECT pg_catalog.format('%s %s', m.kind, i.identity) AS object
-          FROM (SELECT d.classid, d.objid,
-                       CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
-                            WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
-                            WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'VIEW'
-                            WHEN c.oid IS NOT NULL THEN 'TABLE'
-                            ELSE 'TYPE' END AS kind,
-                       COALESCE(p.proowner, c.relowner, t.typowner) AS owner
-                  FROM pg_catalog.pg_depend AS d
-                  LEFT JOIN pg_catalog.pg_proc AS p
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-                   AND p.oid OPERATOR(pg_catalog.=) d.objid
-                  LEFT JOIN pg_catalog.pg_class AS c
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                   AND c.oid OPERATOR(pg_catalog.=) d.objid
-                   AND NOT (c.relkind OPERATOR(pg_catalog.=) 'S' AND EXISTS (
-                       SELECT
-                         FROM pg_catalog.pg_depend AS o
-                        WHERE o.classid OPERATOR(pg_catalog.=) d.classid
-                          AND o.objid OPERATOR(pg_catalog.=) d.objid
-                          AND o.refclassid OPERATOR(pg_catalog.=) d.classid
-                          AND o.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog."char"[])))
-                  LEFT JOIN pg_catalog.pg_type AS t
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-                   AND t.oid OPERATOR(pg_catalog.=) d.objid
-                   AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
-                   AND NOT EXISTS (SELECT
-                                     FROM pg_catalog.pg_class AS r
-                                    WHERE r.oid OPERATOR(pg_catalog.=) t.typrelid
-                                      AND r.relkind OPERATOR(pg_catalog.<>) 'c')
-                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-                   AND d.refobjid OPERATOR(pg_catalog.=) (
-                       SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'refresh_tokens')
-                   AND d.deptype OPERATOR(pg_catalog.=) 'e'
-               ) AS m
-         CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) AS i
+        SELECT pg_catalog.format('%s %s', m.kind, m.identity) AS object
+          FROM auth.refresh_token_members() AS m
           JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) m.owner
-         WHERE r.rolname OPERATOR(pg_catalog.<>) role
-         ORDER BY m.kind, i.identity
+         WHERE m.kind OPERATOR(pg_catalog.=) ANY ('{ROUTINE,TABLE,VIEW,TYPE}')
+           AND r.rolname OPERATOR(pg_catalog.<>) role
+         ORDER BY m.kind, m.identity
     LOOP
         EXECUTE pg_catalog.format('ALTER %s OWNER TO %I', member.object, role);
     END LOOP;
@@ -406,8 +438,6 @@ COMMENT ON FUNCTION auth.set_refresh_token_owner(pg_catalog.name)
 -- What this upgrade has created: that was recorded by the same transaction as the function above.
 DO $closing$
 DECLARE
-    extension CONSTANT pg_catalog.oid := (
-        SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'refresh_tokens');
     now CONSTANT pg_catalog.xid := (
         SELECT p.xmin FROM pg_catalog.pg_proc AS p
          WHERE p.oid OPERATOR(pg_catalog.=) 'auth.set_refresh_token_owner(name)'::pg_catalog.regprocedure);
@@ -439,29 +469,11 @@ BEGIN
                                   AND r.relkind OPERATOR(pg_catalog.<>) 'c')
            ) AS o
      CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) AS i
-     WHERE NOT EXISTS (
-           SELECT
-             FROM pg_catalog.pg_depend AS d
-            WHERE d.classid OPERATOR(pg_catalog.=) o.classid
-              AND d.objid OPERATOR(pg_catalog.=) o.oid
-              AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND d.refobjid OPERATOR(pg_catalog.=) extension
-              AND d.deptype OPERATOR(pg_catalog.=) 'e')
-       AND o.name OPERATOR(pg_catalog.=) ANY (ARRAY(
-           SELECT COALESCE(p.proname, c.relname, t.typname)
-             FROM pg_catalog.pg_depend AS d
-             LEFT JOIN pg_catalog.pg_proc AS p
-               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-              AND p.oid OPERATOR(pg_catalog.=) d.objid
-             LEFT JOIN pg_catalog.pg_class AS c
-               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-              AND c.oid OPERATOR(pg_catalog.=) d.objid
-             LEFT JOIN pg_catalog.pg_type AS t
-               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-              AND t.oid OPERATOR(pg_catalog.=) d.objid
-            WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND d.refobjid OPERATOR(pg_catalog.=) extension
-              AND d.deptype OPERATOR(pg_catalog.=) 'e'))
+     WHERE o.name OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT m.name FROM auth.refresh_token_members() AS m))
+       AND NOT EXISTS (SELECT
+                         FROM auth.refresh_token_members() AS m
+                        WHERE m.classid OPERATOR(pg_catalog.=) o.classid
+                          AND m.objid OPERATOR(pg_catalog.=) o.oid)
      ORDER BY 1
      LIMIT 1;
     IF in_the_way IS NOT NULL THEN
@@ -473,36 +485,16 @@ BEGIN
     -- What is new is nobody's but the owner's, whatever default privileges say; what was granted before stays granted. The
     -- types of rows, which no version has closed before, are closed as well.
     FOR member IN
-        SELECT m.kind, i.identity, m.owner,
+        SELECT CASE WHEN m.kind OPERATOR(pg_catalog.=) 'ROW TYPE' THEN 'TYPE'
+                    WHEN m.kind OPERATOR(pg_catalog.=) 'VIEW' THEN 'TABLE'
+                    ELSE m.kind END AS kind,
+               m.identity, m.owner,
                (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.rolname), ', ')
                   FROM pg_catalog.aclexplode(m.acl) AS a
                   JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee) AS grantees
-          FROM (SELECT d.classid, d.objid,
-                       CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
-                            WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
-                            WHEN c.oid IS NOT NULL THEN 'TABLE'
-                            ELSE 'TYPE' END AS kind,
-                       COALESCE(p.proowner, c.relowner, t.typowner) AS owner,
-                       COALESCE(p.proacl, c.relacl, t.typacl) AS acl
-                  FROM pg_catalog.pg_depend AS d
-                  LEFT JOIN pg_catalog.pg_proc AS p
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-                   AND p.oid OPERATOR(pg_catalog.=) d.objid
-                  LEFT JOIN pg_catalog.pg_class AS c
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                   AND c.oid OPERATOR(pg_catalog.=) d.objid
-                  LEFT JOIN pg_catalog.pg_type AS t
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-                   AND t.oid OPERATOR(pg_catalog.=) d.objid
-                   AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
-                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-                   AND d.refobjid OPERATOR(pg_catalog.=) extension
-                   AND d.deptype OPERATOR(pg_catalog.=) 'e'
-                   AND (d.xmin OPERATOR(pg_catalog.=) now
-                        OR t.typacl IS NULL AND t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
-               ) AS m
-         CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) AS i
-         WHERE m.owner IS NOT NULL
+          FROM auth.refresh_token_members() AS m
+         WHERE m.kind OPERATOR(pg_catalog.<>) 'ARRAY'
+           AND (m.joined OPERATOR(pg_catalog.=) now OR m.kind OPERATOR(pg_catalog.=) 'ROW TYPE' AND m.acl IS NULL)
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s', member.kind, member.identity,
                                   pg_catalog.concat_ws(', ', 'PUBLIC', member.grantees));

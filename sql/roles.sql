@@ -1,4 +1,4 @@
--- Whose the extension is, and which roles may do what with it (the design's section 8). These functions run with the
+-- Whose the extension is, and which roles may do what with it (docs/design.md#roles). These functions run with the
 -- caller's rights: they give nobody more than the caller's own GRANT and ALTER would.
 
 -- Which tiers need what: objects as GRANT names them. Nobody is granted this function.
@@ -16,12 +16,6 @@ AS $body$
         ('TYPE', 'auth.refresh_token_status', '{client,user,server,operator}'),
         ('TYPE', 'auth.refresh_token_grant', '{client,user,server,operator}'),
 
-        ('ROUTINE', pg_catalog.format('auth.token(%stext)', pg_catalog.repeat('text, ', 31)), '{gateway}'),
-        ('ROUTINE', 'auth.token(jsonb)', '{gateway}'),
-        ('ROUTINE', 'auth.revoke(text, text, text, text, text, text)', '{gateway}'),
-        ('ROUTINE', 'auth.revoke(jsonb)', '{gateway}'),
-        ('ROUTINE', 'auth.introspect(text, text, text, text, text, text)', '{gateway}'),
-        ('ROUTINE', 'auth.introspect(jsonb)', '{gateway}'),
         ('ROUTINE', 'auth.jwks()', '{gateway}'),
         ('ROUTINE', 'auth.check_session()', '{gateway,user}'),
 
@@ -53,6 +47,12 @@ AS $body$
         ('TABLE', 'auth.refresh_token_events', '{operator}'),
         ('TABLE', 'auth.refresh_token_stats', '{operator}'),
         ('TABLE', 'auth.refresh_token_answers', '{operator}')
+    UNION ALL
+    -- With all the parameters that a client may send.
+    SELECT m.kind, m.identity, '{gateway}'
+      FROM auth.refresh_token_members() AS m
+     WHERE m.kind OPERATOR(pg_catalog.=) 'ROUTINE'
+       AND m.name OPERATOR(pg_catalog.=) ANY ('{token,revoke,introspect}'::pg_catalog.name[])
 $body$;
 
 -- What grant_refresh_token_role and revoke_refresh_token_role begin with: refuses arguments that make no sense and
@@ -254,18 +254,12 @@ BEGIN
        AND EXISTS (
            SELECT
              FROM pg_catalog.pg_depend AS o
-             JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) o.refobjid
-             JOIN pg_catalog.pg_depend AS e
-               ON e.classid OPERATOR(pg_catalog.=) o.refclassid
-              AND e.objid OPERATOR(pg_catalog.=) o.refobjid
-             JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) e.refobjid
+             JOIN auth.refresh_token_members() AS m
+               ON m.classid OPERATOR(pg_catalog.=) o.refclassid
+              AND m.objid OPERATOR(pg_catalog.=) o.refobjid
             WHERE o.classid OPERATOR(pg_catalog.=) d.classid
               AND o.objid OPERATOR(pg_catalog.=) d.objid
-              AND o.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-              AND c.relkind OPERATOR(pg_catalog.=) 'r'
-              AND e.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND e.deptype OPERATOR(pg_catalog.=) 'e'
-              AND x.extname OPERATOR(pg_catalog.=) 'refresh_tokens')
+              AND m.kind OPERATOR(pg_catalog.=) 'TABLE')
      ORDER BY 1
      LIMIT 1;
     IF strange IS NOT NULL THEN
@@ -274,47 +268,14 @@ BEGIN
                   DETAIL = 'It would run with the rights of the owner of extension "refresh_tokens".',
                   HINT = 'Drop it, or give its function to that role or to a superuser.';
     END IF;
-    -- Types that come with a table or an element, and sequences that belong to a column, follow it.
+    -- Row types, arrays and the sequences, which all belong to a column, follow.
     FOR member IN
-        SELECT pg_catalog.format('%s %s', m.kind, i.identity) AS object
-          FROM (SELECT d.classid, d.objid,
-                       CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
-                            WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
-                            WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'VIEW'
-                            WHEN c.oid IS NOT NULL THEN 'TABLE'
-                            ELSE 'TYPE' END AS kind,
-                       COALESCE(p.proowner, c.relowner, t.typowner) AS owner
-                  FROM pg_catalog.pg_depend AS d
-                  LEFT JOIN pg_catalog.pg_proc AS p
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-                   AND p.oid OPERATOR(pg_catalog.=) d.objid
-                  LEFT JOIN pg_catalog.pg_class AS c
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                   AND c.oid OPERATOR(pg_catalog.=) d.objid
-                   AND NOT (c.relkind OPERATOR(pg_catalog.=) 'S' AND EXISTS (
-                       SELECT
-                         FROM pg_catalog.pg_depend AS o
-                        WHERE o.classid OPERATOR(pg_catalog.=) d.classid
-                          AND o.objid OPERATOR(pg_catalog.=) d.objid
-                          AND o.refclassid OPERATOR(pg_catalog.=) d.classid
-                          AND o.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog."char"[])))
-                  LEFT JOIN pg_catalog.pg_type AS t
-                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-                   AND t.oid OPERATOR(pg_catalog.=) d.objid
-                   AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
-                   AND NOT EXISTS (SELECT
-                                     FROM pg_catalog.pg_class AS r
-                                    WHERE r.oid OPERATOR(pg_catalog.=) t.typrelid
-                                      AND r.relkind OPERATOR(pg_catalog.<>) 'c')
-                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-                   AND d.refobjid OPERATOR(pg_catalog.=) (
-                       SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'refresh_tokens')
-                   AND d.deptype OPERATOR(pg_catalog.=) 'e'
-               ) AS m
-         CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, 0) AS i
+        SELECT pg_catalog.format('%s %s', m.kind, m.identity) AS object
+          FROM auth.refresh_token_members() AS m
           JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) m.owner
-         WHERE r.rolname OPERATOR(pg_catalog.<>) role
-         ORDER BY m.kind, i.identity
+         WHERE m.kind OPERATOR(pg_catalog.=) ANY ('{ROUTINE,TABLE,VIEW,TYPE}')
+           AND r.rolname OPERATOR(pg_catalog.<>) role
+         ORDER BY m.kind, m.identity
     LOOP
         EXECUTE pg_catalog.format('ALTER %s OWNER TO %I', member.object, role);
     END LOOP;

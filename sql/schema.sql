@@ -94,3 +94,53 @@ COMMENT ON COLUMN auth.refresh_token_grant.issued_at IS 'When the token to use f
 COMMENT ON COLUMN auth.refresh_token_grant.expires_at IS 'When it dies if it is not used.';
 COMMENT ON COLUMN auth.refresh_token_grant.session_expires_at IS 'When its session ends however often it is used.';
 COMMENT ON COLUMN auth.refresh_token_grant.reason IS 'concurrent or lost_response for retried; not_after, session_lifetime or idle_timeout for expired.';
+
+-- What belongs to the extension, as the catalog says: so nothing that goes through all of it is a list to be kept. Nobody is
+-- granted this function.
+--
+-- Takes nothing. Returns for each object its kind (ROUTINE, TABLE, VIEW, SEQUENCE, TYPE, ROW TYPE of a table or view, ARRAY),
+-- name, owner and privileges; its identity, as GRANT and ALTER name it; its place in the catalog; and the transaction that
+-- made it a member.
+CREATE FUNCTION auth.refresh_token_members()
+RETURNS TABLE (kind pg_catalog.text, name pg_catalog.name, identity pg_catalog.text, owner pg_catalog.oid,
+               acl pg_catalog.aclitem[], classid pg_catalog.oid, objid pg_catalog.oid, joined pg_catalog.xid)
+LANGUAGE sql
+STABLE
+SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE WHEN p.oid IS NOT NULL THEN 'ROUTINE'
+                WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE'
+                WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'VIEW'
+                WHEN c.oid IS NOT NULL THEN 'TABLE'
+                WHEN t.typcategory OPERATOR(pg_catalog.=) 'A' THEN 'ARRAY'
+                WHEN r.oid IS NOT NULL THEN 'ROW TYPE'
+                ELSE 'TYPE' END,
+           COALESCE(p.proname, c.relname, t.typname),
+           i.identity,
+           COALESCE(p.proowner, c.relowner, t.typowner),
+           COALESCE(p.proacl, c.relacl, t.typacl),
+           d.classid, d.objid, d.xmin
+      FROM pg_catalog.pg_depend AS d
+      JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+      LEFT JOIN pg_catalog.pg_proc AS p
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+       AND p.oid OPERATOR(pg_catalog.=) d.objid
+      LEFT JOIN pg_catalog.pg_class AS c
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+       AND c.oid OPERATOR(pg_catalog.=) d.objid
+      LEFT JOIN pg_catalog.pg_type AS t
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+       AND t.oid OPERATOR(pg_catalog.=) d.objid
+      LEFT JOIN pg_catalog.pg_class AS r
+        ON r.oid OPERATOR(pg_catalog.=) t.typrelid
+       AND r.relkind OPERATOR(pg_catalog.<>) 'c'
+     CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+       AND e.extname OPERATOR(pg_catalog.=) 'refresh_tokens'
+       AND d.deptype OPERATOR(pg_catalog.=) 'e'
+       AND COALESCE(p.oid, c.oid, t.oid) IS NOT NULL
+$body$;
+
+COMMENT ON FUNCTION auth.refresh_token_members()
+    IS 'What belongs to the extension.';

@@ -46,7 +46,7 @@ COMMENT ON INDEX auth.refresh_tokens_updated_at_idx IS 'Finds tokens revoked lon
 COMMENT ON FUNCTION auth.issue_refresh_token(pg_catalog.text, pg_catalog.uuid, pg_catalog.uuid, pg_catalog.text, pg_catalog.text, auth.aal_level, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.inet)
     IS 'Issues a refresh token: opens a session, or replaces the live token of one.';
 COMMENT ON FUNCTION auth.rotate_refresh_token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.inet)
-    IS 'Swaps a live refresh token for its child; answers a retry with the same child; detects reuse. Commit whatever the status is.';
+    IS 'Rotates a live refresh token: mints its child; answers a retry with the same child; detects reuse. Commit whatever the status is.';
 COMMENT ON FUNCTION auth.explain_refresh_token(pg_catalog.text)
     IS 'The verdict that a rotation would give, without changing a row.';
 COMMENT ON FUNCTION auth.revoke_refresh_token(pg_catalog.text)
