@@ -32,7 +32,8 @@ impl Query {
         }
     }
 
-    /// Opens `table` and its indexes for writes of which the updates set the columns `changing`.
+    /// Opens `table` and its indexes for writes of which the updates set the columns `changing`. Mirrors
+    /// create_edata_for_relation and apply_handle_insert_internal (replication/logical/worker.c; compared with 15 and 18).
     pub(super) fn writer(&self, table: &Table, changing: &[ColumnNumber]) -> TableWriter<'_> {
         // SAFETY: the relation is open and stays so for longer than the query; 0 is no place in a range table,
         // which the query lacks.
@@ -40,6 +41,9 @@ impl Query {
             let relation =
                 pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             pg_sys::InitResultRelInfo(relation, table.0, 0, ptr::null_mut(), 0);
+            // So that the triggers of foreign keys find it, and do not open the table once more.
+            (*self.0).es_opened_result_relations =
+                pg_sys::lappend((*self.0).es_opened_result_relations, relation.cast());
             pg_sys::ExecOpenIndices(relation, false);
             relation
         };

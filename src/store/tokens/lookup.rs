@@ -1,6 +1,6 @@
 //! A presented token and its family: looked up and locked, or looked at without a lock.
 
-use super::orphan_family::OrphanFamily;
+use super::orphan_family::{Orphan, OrphanFamily};
 use crate::error::Error;
 use crate::store::fast_path::{self, FastLookup, LockedRows};
 use crate::store::plan::plan;
@@ -94,8 +94,9 @@ impl Store<'_> {
         }
         let found = found.first();
         if !required::<bool>(&found, "has_session")? {
-            let orphans = self.lock_orphans(digest.as_str())?.family_of(digest, now());
-            return Ok(orphans.map_or(Lookup::Changed, Lookup::LockedFamily));
+            let orphans = self.lock_orphans(digest.as_str())?;
+            let family = orphan_family(orphans, digest, now());
+            return Ok(family.map_or(Lookup::Changed, Lookup::LockedFamily));
         }
         let family = family(&found, now())?;
         if family.facts.presented == Presented::Live {
@@ -127,7 +128,7 @@ impl Store<'_> {
         }
         let family = match whole_family(&row.first(), now)? {
             Some(family) => Some(family),
-            None => self.read_orphans(digest.as_str())?.family_of(digest, now),
+            None => orphan_family(self.read_orphans(digest.as_str())?, digest, now),
         };
         family.ok_or(Error::Contended).map(Some)
     }
@@ -189,4 +190,37 @@ fn locked_rows(rows: LockedRows, now: Timestamp) -> Result<Box<Family>, Error> {
         locked_rows: Some(rows),
         ..family
     }))
+}
+
+/// The family as seen from the token with `digest`, with the session that it would be given: the
+/// user of the presented row, as old as the oldest row, last refreshed when the newest was minted.
+/// None: the token is not in it any more.
+fn orphan_family(orphans: OrphanFamily, digest: &Digest, now: Timestamp) -> Option<Box<Family>> {
+    let is_presented = |orphan: &&Orphan| orphan.token.as_deref() == Some(digest.as_str());
+    let presented = orphans.0.iter().find(is_presented)?;
+    let live = orphans
+        .0
+        .iter()
+        .rfind(|orphan| orphan.live && !presented.live);
+    let minted = || orphans.0.iter().filter_map(|orphan| orphan.row.created_at);
+    let session = Session {
+        id: None,
+        user_id: presented.user_id.clone(),
+        client_id: None,
+        created_at: minted().min().unwrap_or(now),
+        updated_at: now,
+        refreshed_at: minted().max(),
+        not_after: None,
+    };
+    let state = match presented.live {
+        true => Presented::Live,
+        false => Presented::Revoked(presented.updated_at),
+    };
+    let mut family = Family::new(session, state, presented.row, None, now);
+    family.facts.live = live.map(|live| Live {
+        replaced_presented: live.parent == presented.token,
+    });
+    family.live = live.map(|live| (live.row, live.token.clone().unwrap_or_default()));
+    family.orphans = Some(orphans);
+    Some(Box::new(family))
 }

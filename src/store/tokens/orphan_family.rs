@@ -1,6 +1,5 @@
 //! Families without a session: rows whose `session_id` is NULL, held together by `parent` alone.
 
-use super::lookup::Family;
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::plan::plan;
@@ -10,8 +9,7 @@ use crate::store::row::{
 use pgrx::spi::SpiTupleTable;
 use refresh_tokens_core::sessions::Session;
 use refresh_tokens_core::time::Timestamp;
-use refresh_tokens_core::tokens::Digest;
-use refresh_tokens_core::verdict::{Live, Presented, TokenRow};
+use refresh_tokens_core::verdict::TokenRow;
 use uuid::Uuid;
 
 plan!(
@@ -42,15 +40,15 @@ plan!(
 );
 
 /// The rows of a family without a session, in the order of their ids.
-pub struct OrphanFamily(Vec<Orphan>);
+pub struct OrphanFamily(pub(super) Vec<Orphan>);
 
-struct Orphan {
-    row: TokenRow,
-    live: bool,
-    updated_at: Option<Timestamp>,
-    user_id: Option<String>,
-    token: Option<String>,
-    parent: Option<String>,
+pub(super) struct Orphan {
+    pub(super) row: TokenRow,
+    pub(super) live: bool,
+    pub(super) updated_at: Option<Timestamp>,
+    pub(super) user_id: Option<String>,
+    pub(super) token: Option<String>,
+    pub(super) parent: Option<String>,
 }
 
 impl Store<'_> {
@@ -102,40 +100,6 @@ impl OrphanFamily {
 
     fn ids(&self) -> Vec<i64> {
         self.0.iter().map(|orphan| orphan.row.id).collect()
-    }
-
-    /// The family as seen from the token with `digest`, with the session that it would be given: the
-    /// user of the presented row, as old as the oldest row, last refreshed when the newest was minted.
-    /// None: the token is not in it any more.
-    pub(in crate::store) fn family_of(
-        self,
-        digest: &Digest,
-        now: Timestamp,
-    ) -> Option<Box<Family>> {
-        let is_presented = |orphan: &&Orphan| orphan.token.as_deref() == Some(digest.as_str());
-        let presented = self.0.iter().find(is_presented)?;
-        let live = self.0.iter().rfind(|orphan| orphan.live && !presented.live);
-        let minted = || self.0.iter().filter_map(|orphan| orphan.row.created_at);
-        let session = Session {
-            id: None,
-            user_id: presented.user_id.clone(),
-            client_id: None,
-            created_at: minted().min().unwrap_or(now),
-            updated_at: now,
-            refreshed_at: minted().max(),
-            not_after: None,
-        };
-        let state = match presented.live {
-            true => Presented::Live,
-            false => Presented::Revoked(presented.updated_at),
-        };
-        let mut family = Family::new(session, state, presented.row, None, now);
-        family.facts.live = live.map(|live| Live {
-            replaced_presented: live.parent == presented.token,
-        });
-        family.live = live.map(|live| (live.row, live.token.clone().unwrap_or_default()));
-        family.orphans = Some(self);
-        Some(Box::new(family))
     }
 }
 
