@@ -115,7 +115,7 @@ send("POST", "/rpc/add_note", body=note, token=first["access_token"], profile="a
 notes = read_notes(first["access_token"], 200)
 check([row["body"] for row in notes] == ["Buy milk"], "the note should be there")
 
-step(3, "The access token runs out some day. The client swaps its refresh token for new ones.")
+step(3, "The access token runs out some day. The client rotates its refresh token, and gets both anew.")
 second = refresh(first["refresh_token"], 200)
 
 step(4, "The answer was lost on the way, so the client asks once more, with the token it has.")

@@ -22,7 +22,7 @@ select * from auth.issue_refresh_token('alice') \gset a_
 execute line(:'a_status', :'a_refresh_token', 'shown this once; the table holds only its digest');
 
 \echo
-\echo :bold'2. Whenever her access token runs out, the client swaps its refresh token for the next one.':plain
+\echo :bold'2. Whenever her access token runs out, the client rotates its refresh token.':plain
 \echo '   select * from auth.rotate_refresh_token($1)'
 select * from auth.rotate_refresh_token(:'a_refresh_token') \gset b_
 execute line(:'b_status', :'b_refresh_token', 'a thief copies this one');

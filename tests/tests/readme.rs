@@ -1,8 +1,8 @@
-//! The README is right: what it shows runs as it stands, and it names what there is.
+//! What the pages tell readers to run runs as it stands, and what the README names is there. What the reference says is
+//! compared with the catalog in `reference.rs`.
 
-use postgres::Client;
-use refresh_tokens_tests::{Cluster, Database, issue};
-use std::collections::{BTreeMap, BTreeSet};
+use refresh_tokens_tests::{Cluster, Database};
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -62,15 +62,15 @@ fn is_frame(line: &str) -> bool {
         || line.trim_end() == "(1 row)"
 }
 
+/// In a cluster of its own, as below.
 #[test]
-fn the_quick_start_runs_as_it_stands_and_shows_what_it_says() {
+fn the_readme_runs_as_it_stands_and_shows_what_it_says() {
     let examples = examples(&readme());
-    assert!(!examples.is_empty(), "the README shows some SQL");
-    assert!(
-        examples.iter().filter(|e| e.output.is_some()).count() >= 2,
-        "and what comes of it"
-    );
-    run(&Cluster::shared(), &examples);
+    assert!(examples.len() > 2, "the README shows some SQL");
+    let output = examples[0].output.as_deref().unwrap_or_default();
+    let lines = output.lines().filter(|line| !is_frame(line));
+    assert_eq!(lines.count(), 8, "and what comes of it");
+    run(&Cluster::start(&[]), &examples);
 }
 
 /// In a cluster of its own, as below.
@@ -122,147 +122,20 @@ fn run(cluster: &Cluster, examples: &[Example]) {
     }
 }
 
-/// The rows of the README's tables by what their first cell names: that cell in full, and the others.
-fn rows(readme: &str) -> BTreeMap<String, (String, Vec<String>)> {
-    let mut rows = BTreeMap::new();
-    for line in readme.lines() {
-        let Some(cells) = line.strip_prefix("| `") else {
-            continue;
-        };
-        let (named, others) = cells.split_once("` |").expect("a table's row");
-        let name = named.split('(').next().unwrap_or(named);
-        let others = others.split('|').map(|cell| cell.trim().replace('`', ""));
-        let row = (named.to_owned(), others.collect());
-        let twice = rows.insert(name.to_owned(), row);
-        assert!(twice.is_none(), "{name} has two rows");
-    }
-    rows
-}
-
-fn lines(client: &mut Client, sql: &str) -> Vec<String> {
-    let rows = client.query(sql, &[]).expect("a superuser may look");
-    rows.iter().map(|row| row.get(0)).collect()
-}
-
-/// Names and arguments of the functions; of a long list the first four, and none of those that take the
-/// same parameters in one document.
-const FUNCTIONS: &str = "
-    SELECT format('%s(%s)', proname,
-                  array_to_string(proargnames[1:CASE WHEN pronargs > 10 THEN 4 ELSE pronargs END], ', ')
-                  || CASE WHEN pronargs > 10 THEN ', ...' ELSE '' END)
-      FROM pg_proc JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
-     WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'refresh_tokens')
-       AND (pronargs = 0 OR proargnames IS NOT NULL)
-     ORDER BY 1";
-
 #[test]
-fn every_function_has_a_row_with_its_arguments_and_its_tier() {
+fn what_the_pages_name_in_the_schema_is_there() {
     let database = Database::create();
     let mut client = database.connect();
-    let rows = rows(&readme());
-    let in_readme: BTreeSet<_> = rows.values().map(|(named, _)| named.clone()).collect();
-    let functions = lines(&mut client, FUNCTIONS);
-    assert_eq!(functions.len(), 32);
-    for function in &functions {
-        assert!(in_readme.contains(function), "{function} has no row");
-    }
-    for named in in_readme.iter().filter(|named| named.contains('(')) {
-        assert!(functions.contains(named), "there is no {named}");
-    }
-
-    // client is a part of server, check_session of two; what no tier has is the owner's
-    let tiers = ["gateway", "client", "user", "server", "operator"];
-    for tier in tiers {
-        let grant = format!(
-            "CREATE ROLE {0}_{tier}; SELECT auth.grant_refresh_token_role('{0}_{tier}', '{tier}')",
-            database.name
-        );
-        client.batch_execute(&grant).expect("a grant");
-    }
-    for function in functions {
-        let name = function.split('(').next().expect("a name");
-        let may = |client: &mut Client, tier: &str| -> bool {
-            let sql = format!(
-                "SELECT bool_and(has_function_privilege('{}_{tier}', oid, 'EXECUTE')) FROM pg_proc
-                  WHERE proname = '{name}' AND pronamespace = 'auth'::regnamespace",
-                database.name
-            );
-            client.query_one(&sql, &[]).expect("a function").get(0)
-        };
-        let tier = tiers.into_iter().find(|tier| may(&mut client, tier));
-        assert_eq!(rows[name].1[0], tier.unwrap_or("owner"), "{name}");
-    }
-}
-
-#[test]
-fn every_setting_has_a_row_with_its_default() {
-    let database = Database::create();
-    let mut client = database.connect();
-    issue(&mut client, "alice");
-    let rows = rows(&readme());
-    let settings = client
-        .query(
-            "SELECT name, current_setting(name) FROM pg_settings WHERE name LIKE 'refresh\\_tokens.%'",
-            &[],
-        )
-        .expect("settings");
-    assert_eq!(settings.len(), 23);
-    let mut in_catalog = BTreeSet::new();
-    for setting in &settings {
-        let (name, default): (String, String) = (setting.get(0), setting.get(1));
-        let row = rows
-            .get(&name)
-            .unwrap_or_else(|| panic!("{name} has no row"));
-        assert_eq!(row.1[0].replace(' ', ""), default, "{name}");
-        in_catalog.insert(name);
-    }
-    for name in rows
-        .keys()
-        .filter(|name| name.starts_with("refresh_tokens."))
-    {
-        assert!(in_catalog.contains(name), "there is no {name}");
-    }
-}
-
-#[test]
-fn every_status_and_every_attribute_of_a_grant_is_named() {
-    let database = Database::create();
-    let mut client = database.connect();
-    let readme = readme();
-    let rows = rows(&readme);
-    let statuses = lines(
-        &mut client,
-        "SELECT unnest(enum_range(NULL::auth.refresh_token_status))::text",
-    );
-    assert_eq!(statuses.len(), 10);
-    for status in statuses {
-        assert!(rows.contains_key(&status), "{status} has no row");
-    }
-    for (status, reasons) in [
-        ("retried", "concurrent, lost_response"),
-        ("expired", "not_after, session_lifetime, idle_timeout"),
-    ] {
-        assert!(rows[status].1.contains(&reasons.to_owned()), "{status}");
-    }
-    let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = 'auth.refresh_token_grant'::regclass";
-    for attribute in lines(&mut client, sql) {
-        assert!(readme.contains(&format!("`{attribute}`")), "{attribute}");
-    }
-}
-
-#[test]
-fn what_the_readme_names_in_the_schema_is_there() {
-    let database = Database::create();
-    let mut client = database.connect();
-    let readme = readme();
+    let names = ["docs/design.md", "docs/reference.md", "docs/security.md"];
+    let pages: String = names.into_iter().map(page).chain([readme()]).collect();
     let word = |c: char| c.is_ascii_lowercase() || c == '_';
-    let names: BTreeSet<&str> = readme
+    let names: BTreeSet<&str> = pages
         .match_indices("auth.")
-        .map(|(at, _)| &readme[at + "auth.".len()..])
+        .map(|(at, _)| &pages[at + "auth.".len()..])
         .filter_map(|rest| rest.split(|c| !word(c)).next())
         .filter(|name| !name.is_empty())
         .collect();
-    assert!(names.len() > 5);
+    assert!(names.len() > 30);
     for name in names {
         let sql = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND relnamespace = 'auth'::regnamespace)
                        OR EXISTS (SELECT FROM pg_proc WHERE proname = $1 AND pronamespace = 'auth'::regnamespace)
