@@ -2,7 +2,7 @@
 
 -- The schema may be older than the extension. It must be one where nobody but superusers can plant objects for
 -- the extension to stumble over, rename it, or drop what is in it, and where nothing has the names that are to be
--- created. The names of functions are compared when the functions are there: see privileges.sql.
+-- created. The names of functions are compared when the functions are there: see closing.sql.
 DO $guard$
 DECLARE
     owner pg_catalog.name;

@@ -82,15 +82,15 @@ mod tests {
     #[test]
     fn a_statement_names_its_relations() {
         assert_eq!(
-            names(include_str!("facts.sql")),
+            names(include_str!("tokens/read.sql")),
             ["refresh_tokens", "sessions"]
         );
-        assert_eq!(names(include_str!("session.sql")), ["sessions"]);
+        assert_eq!(names(include_str!("sessions/session.sql")), ["sessions"]);
         assert_eq!(
-            names(include_str!("stats.sql")),
+            names(include_str!("operator/stats.sql")),
             ["refresh_tokens", "sessions"]
         );
-        assert_eq!(names(include_str!("find_hook.sql")), [""; 0]);
+        assert_eq!(names(include_str!("oauth/find_hook.sql")), [""; 0]);
     }
 
     #[test]

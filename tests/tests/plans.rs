@@ -413,7 +413,7 @@ fn plans_are_kept() {
             kept = kept_statements(client);
         }
     }
-    // PostgreSQL plans five times before it trusts a generic plan, and facts.sql is two statements.
+    // PostgreSQL plans five times before it trusts a generic plan, and read.sql is two statements.
     let again: Vec<_> = (inner_statements(client).iter())
         .filter(|(_, calls, plans)| *calls >= TIMES as i64 && *plans > 12)
         .map(|(sql, calls, plans)| {

@@ -8,9 +8,9 @@ use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 
-/// The major versions that the calls of this module were compared with (docs/fast_path.md): 18 by its source in part, the
-/// others by their signatures. In another one, rotations go by statements.
-const COMPARED: [u32; 4] = [15, 16, 17, 18];
+/// The major versions whose source the calls of this module were compared with: 15.18, 17.11 and 18.6 (docs/fast_path.md). In
+/// another one, rotations go by statements.
+const COMPARED: [u32; 3] = [15, 17, 18];
 
 /// Whether this is a version that the fast path was compared with.
 pub(super) const fn is_compared() -> bool {

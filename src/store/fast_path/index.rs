@@ -26,7 +26,7 @@ pub(super) struct NoIndex;
 impl Table {
     /// The row that `key` asks for, as the active snapshot has it.
     ///
-    /// Mirrors RelationFindReplTupleByIndex (executor/execReplication.c; compared with 18), which would lock it.
+    /// Mirrors RelationFindReplTupleByIndex (executor/execReplication.c; compared with 15, 17 and 18), which would lock it.
     pub(super) fn find(&self, key: &Key) -> Result<Option<HeapTuple>, NoIndex> {
         let index = self.unique_index(key.column).ok_or(NoIndex)?;
         // SAFETY: the index is open, of this table, and of the key's column alone. The row is copied while the
@@ -83,7 +83,7 @@ impl Index {
         Self(unsafe { pg_sys::index_open(id, MODE) })
     }
 
-    /// Whether it finds each row by `column`, as get_relation_info (optimizer/util/plancat.c; compared with 18)
+    /// Whether it finds each row by `column`, as get_relation_info (optimizer/util/plancat.c; compared with 15, 17 and 18)
     /// tells for the planner: a valid B-tree of all rows and that column alone, in which a value stands once.
     fn finds_by(&self, column: ColumnNumber) -> bool {
         // SAFETY: the index is open. An index, and nothing else, has a rd_index.

@@ -16,7 +16,7 @@ impl Table {
     /// The table `name`, locked to be written; none if there is none by now.
     ///
     /// As for a statement, the name is looked up again if it changed hands while the lock was waited for:
-    /// RangeVarGetRelidExtended (catalog/namespace.c; compared with 18).
+    /// RangeVarGetRelidExtended (catalog/namespace.c; compared with 15, 17 and 18).
     pub(super) fn open(name: &CStr) -> Option<Self> {
         // SAFETY: the names end with NUL and are not written to.
         let relation = unsafe {
@@ -55,7 +55,7 @@ impl Table {
 
     /// The column `at`, counted from 0.
     ///
-    /// Mirrors TupleDescAttr (access/tupdesc.h; compared with 18).
+    /// Mirrors TupleDescAttr (access/tupdesc.h; compared with 15, 17 and 18).
     pub(super) fn attribute(&self, at: usize) -> &pg_sys::FormData_pg_attribute {
         assert!(at < self.width());
         // SAFETY: the relation is open and has so many columns.
@@ -73,7 +73,7 @@ impl Table {
     /// Locks `version` against all but foreign keys, and waits for whoever holds it. Whether it is still
     /// the row's newest.
     ///
-    /// Mirrors ExecLockRows (executor/nodeLockRows.c; compared with 18), by way of heapam_tuple_lock.
+    /// Mirrors ExecLockRows (executor/nodeLockRows.c; compared with 15, 17 and 18), by way of heapam_tuple_lock.
     pub(super) fn lock_row(&self, version: &HeapTuple) -> bool {
         // SAFETY: the relation is open and the version visible to the active snapshot, so that its
         // place is still its own.

@@ -18,7 +18,7 @@ pub(super) struct TableWriter<'q> {
 }
 
 impl Query {
-    /// Begins a query. Mirrors create_edata_for_relation (replication/logical/worker.c; compared with 18).
+    /// Begins a query. Mirrors create_edata_for_relation (replication/logical/worker.c; compared with 15, 17 and 18).
     /// Its snapshot is for the functions of index expressions and checks.
     pub(super) fn begin() -> Self {
         // SAFETY: what is not popped and freed after an ERROR is at the transaction's end.
@@ -33,7 +33,7 @@ impl Query {
     }
 
     /// Opens `table` and its indexes for writes of which the updates set the columns `changing`. Mirrors
-    /// create_edata_for_relation and apply_handle_insert_internal (replication/logical/worker.c; compared with 15 and 18).
+    /// create_edata_for_relation and apply_handle_insert_internal (replication/logical/worker.c; compared with 15, 17 and 18).
     pub(super) fn writer(&self, table: &Table, changing: &[ColumnNumber]) -> TableWriter<'_> {
         // SAFETY: the relation is open and stays so for longer than the query; 0 is no place in a range table,
         // which the query lacks.
@@ -56,7 +56,7 @@ impl Query {
     }
 
     /// Fires the triggers of foreign keys that are due, and ends the query. Mirrors finish_edata
-    /// (replication/logical/worker.c; compared with 18).
+    /// (replication/logical/worker.c; compared with 15, 17 and 18).
     pub(super) fn end(self) {
         // SAFETY: begun once, ended once; its targets are closed by then.
         unsafe {
@@ -85,7 +85,7 @@ impl Query {
 
 impl TableWriter<'_> {
     /// Tells which indexes an update leaves as they are, which B-trees take for a hint. Without a range table,
-    /// index_unchanged_by_update (executor/execIndexing.c; compared with 18) would think it of all.
+    /// index_unchanged_by_update (executor/execIndexing.c; compared with 15, 17 and 18) would think it of all.
     fn mark_unchanged(&self, changing: &[ColumnNumber]) {
         // SAFETY: there are as many indexes as the relation says, and as many columns as each of them says.
         unsafe {
@@ -130,7 +130,7 @@ impl TableWriter<'_> {
     /// Puts `row` in the place of `version`. False: that is not the row's newest version any more; nothing
     /// was changed.
     ///
-    /// Mirrors ExecSimpleRelationUpdate (executor/execReplication.c; compared with 18), which raises
+    /// Mirrors ExecSimpleRelationUpdate (executor/execReplication.c; compared with 15, 17 and 18), which raises
     /// an internal error in that case. Triggers before a row, generated columns and partitions are none of the tables'
     /// that come here ([`super::eligibility`]).
     ///
@@ -182,7 +182,7 @@ type IndexesToUpdate = bool;
 #[cfg(not(feature = "pg15"))]
 type IndexesToUpdate = pg_sys::TU_UpdateIndexes::Type;
 
-/// Mirrors simple_table_tuple_update (access/table/tableam.c; compared with 18), without its errors: none where
+/// Mirrors simple_table_tuple_update (access/table/tableam.c; compared with 15, 17 and 18), without its errors: none where
 /// the version at `place` is not the row's newest.
 ///
 /// # Safety

@@ -1,4 +1,4 @@
-//! What a call may have been answered: the verdict of the design's section 5, where facts may be in doubt.
+//! What a call may have been answered: the verdict (docs/design.md#verdict), where facts may be in doubt.
 
 use super::call::{Action, Answer};
 use super::family::{Family, Seen, Sure};
