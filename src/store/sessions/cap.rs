@@ -31,7 +31,7 @@ impl Store<'_> {
     /// Waits until no other login of `user_id` with `tag` is under way, and keeps others waiting until
     /// the transaction ends. Sessions that don't exist yet can't be locked; and an advisory lock could
     /// be taken, and a user locked out, by any role that can compute its key. So this locks a made-up object: the
-    /// lock table asks only that all agree on its number (docs/decisions.md#a-lock-on-a-made-up-object).
+    /// lock table asks only that all agree on its number (docs/decisions.md#why-there-are-locks-on-made-up-objects).
     ///
     /// There are [`LOGIN_LOCKS`] such objects, so that logins by the thousand in one transaction don't fill the
     /// server's lock table. Two users who share one wait for each other's transaction.
