@@ -928,7 +928,7 @@ fn whatever_has_the_name_of_a_function_is_refused() {
 fn the_guard_knows_every_table_view_sequence_and_type() {
     let database = Database::create();
     let mut client = database.connect();
-    let script = include_str!("../../sql/schema.sql");
+    let script = include_str!("../../../sql/schema.sql");
     let (_, list) = script
         .split_once("ANY (\n               '{")
         .expect("a list");

@@ -21,26 +21,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The tests that there are: the file's path in its folder, without `.rs`, and the function's name; and the
-/// isolation specs.
+/// The tests that there are, by each of their names, and the isolation specs.
 fn tests() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
-    for (folder, prefix) in [
-        ("src", ""),
-        ("pg_test", "pg_test/"),
-        ("tests/src", ""),
-        ("tests/tests", ""),
-    ] {
-        let folder = root().join(folder);
-        for file in files(&folder) {
-            let name = file.strip_prefix(&folder).expect("a file of the folder");
-            let name = name.with_extension("");
+    for folder in ["core", "src", "pg_test", "tests/src", "tests/tests"] {
+        for file in files(&root().join(folder)) {
             let source = fs::read_to_string(&file).expect("a source");
-            let functions = functions(&source).into_iter();
-            tests.extend(functions.map(|test| format!("{prefix}{}::{test}", name.display())));
+            let path = file.strip_prefix(root()).expect("a file of the checkout");
+            let functions = functions(&source);
+            tests.extend(functions.iter().flat_map(|test| names(path, test)));
         }
     }
-    let runner = root().join("tests/tests/isolation.rs");
+    let runner = root().join("tests/tests/tokens/isolation.rs");
     let runner = fs::read_to_string(runner).expect("a source");
     tests.extend(specs(&runner).into_iter().filter(|spec| {
         let file = root().join("tests/isolation/specs").join(spec);
@@ -49,10 +41,29 @@ fn tests() -> BTreeSet<String> {
     tests
 }
 
+/// What the function `test` in the file `path` may be called: by the file, with as many of its folders as wanted, and
+/// by the last folder alone.
+fn names(path: &Path, test: &str) -> Vec<String> {
+    let path = path.with_extension("");
+    let mut parts: Vec<_> = path
+        .iter()
+        .map(|part| part.to_str().expect("UTF-8"))
+        .collect();
+    if matches!(parts.last(), Some(&("main" | "mod"))) {
+        parts.pop();
+    }
+    let folders = (0..parts.len()).map(|first| parts[first..].join("/"));
+    let last = parts.iter().rev().nth(1).map(|folder| folder.to_string());
+    folders
+        .chain(last)
+        .map(|place| format!("{place}::{test}"))
+        .collect()
+}
+
 /// All sources below `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             found.extend(files(&path));
@@ -158,6 +169,24 @@ fn a_mistake_in_a_row_is_found() {
     assert_eq!(page(&open), Vec::<String>::new());
     let broken = |rows: &mut Vec<String>| rows[6] += " more |";
     assert_eq!(page(&broken), ["7 has 5 cells", "7 is missing"]);
+}
+
+#[test]
+fn a_test_is_named_by_its_file_or_its_folder() {
+    let names = |path: &str| names(Path::new(path), "runs");
+    assert_eq!(
+        names("tests/oauth/hook.rs"),
+        [
+            "tests/oauth/hook::runs",
+            "oauth/hook::runs",
+            "hook::runs",
+            "oauth::runs"
+        ]
+    );
+    assert_eq!(
+        names("tests/oauth/main.rs"),
+        ["tests/oauth::runs", "oauth::runs", "tests::runs"]
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! rotation that lock in the right order and in wrong ones.
 //!
 //! By hand for as long as wanted (`REFRESH_TOKENS_PG_BIN` as `make test` sets it):
-//! `HISTORY_SECONDS=600 cargo test -p refresh_tokens_tests --test history every -- --nocapture`.
+//! `HISTORY_SECONDS=600 cargo test -p refresh_tokens_tests --test tokens history::every -- --nocapture`.
 //! It runs in rounds of half a minute; `HISTORY_SEED=7` gives the seed of the first one, and a failure
 //! names its round's. A seed repeats the choices of each connection, not how they interleave.
 
