@@ -298,6 +298,12 @@ impl Database {
         Self::create_in(&Cluster::shared())
     }
 
+    /// A database in a cluster of its own, with the extension in it: for a test of what all databases of a cluster share,
+    /// such as the workers that end families.
+    pub fn create_alone() -> Self {
+        Self::create_in(&Arc::new(Cluster::start(&[])))
+    }
+
     /// A database of its own in `cluster`, with the extension in it.
     pub fn create_in(cluster: &Arc<Cluster>) -> Self {
         let database = Self {
