@@ -212,6 +212,26 @@ impl Cluster {
         }
     }
 
+    /// What psql prints of `script` in `database`, as pg_regress runs it: each line, and what it answers, errors too.
+    pub fn psql(&self, database: &str, script: &Path) -> String {
+        let output = self.folder.path().join(format!("{database}.out"));
+        let file = File::create(&output).expect("a writable folder");
+        self.command(self.bin.join("psql"))
+            .args(["-X", "-a", "-q", "-d", database])
+            .env("PGHOST", self.socket())
+            .env("PGUSER", "postgres")
+            .env("PGTZ", "PST8PDT")
+            .env("PGDATESTYLE", "Postgres, MDY")
+            .env("PGOPTIONS", "-c intervalstyle=postgres_verbose")
+            .env("LC_ALL", "C")
+            .stdin(File::open(script).expect("the script"))
+            .stdout(file.try_clone().expect("a file"))
+            .stderr(file)
+            .status()
+            .expect("the program is there");
+        fs::read_to_string(&output).expect("UTF-8")
+    }
+
     /// `program`, to be run as the user that owns the server, in the cluster's folder.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

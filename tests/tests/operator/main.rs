@@ -12,5 +12,6 @@ mod privileges;
 mod purge;
 mod readme;
 mod recovery;
+mod sql;
 mod upgrade;
 mod upkeep;
