@@ -4,6 +4,8 @@
 \set SHOW_CONTEXT never
 \pset null '(null)'
 CREATE EXTENSION refresh_tokens;
+-- A retry is one however slow the machine is; the default is 10 seconds.
+SET refresh_tokens.reuse_interval = '1 h';
 
 -- ---- a login and a refresh --------------------------------------------------------------------------------------------
 
@@ -51,7 +53,7 @@ SELECT auth.token('{}'::jsonb), auth.token('[]'::jsonb), auth.token(NULL::jsonb)
 SET refresh_tokens.reuse_interval = 0;
 SELECT auth.token('refresh_token', :'first'), current_setting('response.status') AS status;
 SELECT auth.token('refresh_token', :'third'), current_setting('response.status') AS status;
-RESET refresh_tokens.reuse_interval;
+SET refresh_tokens.reuse_interval = '1 h';
 SELECT event, reason FROM auth.refresh_token_events ORDER BY id;
 
 -- ---- clients ----------------------------------------------------------------------------------------------------------

@@ -5,11 +5,10 @@ CREATE EXTENSION refresh_tokens;
 
 -- ---- what is installed ------------------------------------------------------------------------------------------------
 
--- Tables, views, sequences and types: schema, name, kind, owner's name cut off.
-SELECT n.nspname AS schema, c.relname AS name, CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence'
+-- Tables, views, sequences, indexes and types. Row security without a policy: the owner alone sees a row.
+SELECT c.relname AS name, CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence'
        WHEN 'i' THEN 'index' WHEN 'c' THEN 'composite type' END AS kind, c.relrowsecurity AS row_security, obj_description(c.oid, 'pg_class') AS comment
-  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE n.nspname = 'auth' ORDER BY 3, 2 COLLATE "C";
+  FROM pg_class AS c WHERE c.relnamespace = 'auth'::regnamespace ORDER BY kind, c.relname COLLATE "C";
 SELECT t.typname AS enum, string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder) AS labels
   FROM pg_type AS t JOIN pg_enum AS e ON e.enumtypid = t.oid WHERE t.typnamespace = 'auth'::regnamespace GROUP BY 1 ORDER BY 1;
 \d auth.refresh_token_grant
@@ -18,14 +17,14 @@ SELECT t.typname AS enum, string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
 \d auth.refresh_token_answers
 
 -- Functions: those that touch a table run as their owner, and all of them with a search_path of their own.
-SELECT p.proname AS function, pg_get_function_result(p.oid) AS result, CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
+SELECT p.proname AS function, CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
        CASE p.provolatile WHEN 'v' THEN 'volatile' WHEN 's' THEN 'stable' ELSE 'immutable' END AS volatility,
        p.prosecdef AS as_owner, array_to_string(p.proconfig, ' ') AS settings
-  FROM pg_proc AS p WHERE p.pronamespace = 'auth'::regnamespace ORDER BY 1 COLLATE "C", p.pronargs DESC;
--- Their parameters.
+  FROM pg_proc AS p WHERE p.pronamespace = 'auth'::regnamespace ORDER BY p.proname COLLATE "C", p.pronargs DESC;
+-- Their parameters, and what they return.
 \t on
 \pset format unaligned
-SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')'
+SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' || coalesce(' -> ' || pg_get_function_result(p.oid), '')
   FROM pg_proc AS p WHERE p.pronamespace = 'auth'::regnamespace ORDER BY p.proname COLLATE "C", p.pronargs DESC;
 \pset format aligned
 \t off
@@ -59,7 +58,8 @@ SELECT status FROM auth.rotate_refresh_token(:'second', 'another');
 SELECT auth.revoke_session(:'session_id');
 SELECT id, event, user_id, session_id = :'session_id' AS of_the_session, token_id, reason FROM auth.refresh_token_events ORDER BY id;
 
--- All of them, or none.
+-- All of them, or none. (A retry is one however slow the machine is.)
+SET refresh_tokens.reuse_interval = '1 h';
 SET refresh_tokens.events = 'all';
 SELECT refresh_token AS first FROM auth.issue_refresh_token('bob') \gset
 SELECT refresh_token AS second FROM auth.rotate_refresh_token(:'first') \gset
@@ -73,8 +73,7 @@ SELECT event, reason FROM auth.refresh_token_events WHERE user_id = 'bob' ORDER 
 
 SELECT session_id AS live FROM auth.issue_refresh_token('carol') \gset
 SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds FROM auth.refresh_token_stats;
--- Answers are counted where the library is preloaded: not in this script.
-SELECT count(*) > 0 AS counted FROM auth.refresh_token_answers WHERE current_setting('shared_preload_libraries') !~ 'refresh_tokens';
+-- Answers are counted in auth.refresh_token_answers, where the library is preloaded.
 SELECT auth.reset_refresh_token_stats();
 
 -- A family as a tree, without a secret.

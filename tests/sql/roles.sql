@@ -5,6 +5,8 @@ SET client_min_messages = warning;
 DROP ROLE IF EXISTS regress_rt_gateway, regress_rt_client, regress_rt_user, regress_rt_server, regress_rt_operator, regress_rt_owner, regress_rt_nobody;
 RESET client_min_messages;
 CREATE EXTENSION refresh_tokens;
+-- A retry is one however slow the machine is; the default is 10 seconds.
+SET refresh_tokens.reuse_interval = '1 h';
 CREATE ROLE regress_rt_gateway;
 CREATE ROLE regress_rt_client;
 CREATE ROLE regress_rt_user;
@@ -17,7 +19,7 @@ CREATE ROLE regress_rt_nobody;
 
 -- What each tier needs. The long list of parameters of auth.token is cut.
 SELECT kind, CASE WHEN length(object) > 150 THEN left(object, 22) || '...)' ELSE object END AS object, tiers
-  FROM auth.refresh_token_tiers() ORDER BY 1, 2 COLLATE "C";
+  FROM auth.refresh_token_tiers() AS t ORDER BY t.kind COLLATE "C", t.object COLLATE "C";
 
 -- A role gets a tier by one call.
 SELECT auth.grant_refresh_token_role('regress_rt_gateway', 'gateway'), auth.grant_refresh_token_role('regress_rt_client', 'client'),
@@ -31,7 +33,7 @@ SELECT p.proname || CASE WHEN p.pronargs = 1 AND p.proargtypes[0] = 'jsonb'::reg
   LEFT JOIN unnest('{gateway,client,user,server,operator,nobody}'::text[]) WITH ORDINALITY AS r (tier, place)
          ON has_function_privilege('regress_rt_' || r.tier, p.oid, 'EXECUTE')
  WHERE p.pronamespace = 'auth'::regnamespace
- GROUP BY p.oid ORDER BY 1 COLLATE "C";
+ GROUP BY p.oid ORDER BY p.proname COLLATE "C", p.pronargs DESC;
 
 -- Which tables and views each may read. Nobody may write one.
 SELECT c.relname AS relation, string_agg(r.tier, ', ' ORDER BY r.place) AS may_read,
@@ -40,7 +42,7 @@ SELECT c.relname AS relation, string_agg(r.tier, ', ' ORDER BY r.place) AS may_r
   LEFT JOIN unnest('{gateway,client,user,server,operator,nobody}'::text[]) WITH ORDINALITY AS r (tier, place)
          ON has_any_column_privilege('regress_rt_' || r.tier, c.oid, 'SELECT')
  WHERE c.relnamespace = 'auth'::regnamespace AND c.relkind IN ('r', 'v')
- GROUP BY c.oid ORDER BY 1 COLLATE "C";
+ GROUP BY c.oid ORDER BY c.relname COLLATE "C";
 
 -- A role that has the tier does with it what it is for, and nothing else.
 SET ROLE regress_rt_server;
