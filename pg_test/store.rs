@@ -90,7 +90,7 @@ mod tests {
     /// Claims a token, runs `change`, and expects the write to find nothing and to change nothing.
     fn assert_missed(change: &str) {
         with_store(|store| {
-            // Only another transaction can come between, where no statement is run (tests/tests/fast_path.rs).
+            // Only another transaction can come between, where no statement is run (tests/tests/store/fast_path.rs).
             Spi::run("SET LOCAL refresh_tokens.fast_path = off").unwrap();
             let held = {
                 let first = login(store);

@@ -3,7 +3,6 @@
 
 use data_encoding::{BASE64URL_NOPAD, Encoding, Specification};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 const PREFIX: &str = "pgrt_";
 
@@ -39,10 +38,14 @@ pub fn mint(version: u8, slot: [u8; 2], secret: [u8; 32]) -> String {
     encode(&bytes)
 }
 
-/// A token that nobody issued, with random bytes.
+/// A token that nobody issued: another one each time. Which one it is decides nothing, so its bytes have no seed.
 pub fn unknown_token() -> String {
-    let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-    mint(1, [0, 0], secret.try_into().expect("32 bytes"))
+    unknown_token_in([0, 0])
+}
+
+/// As [`unknown_token`], with this slot.
+pub fn unknown_token_in(slot: [u8; 2]) -> String {
+    mint(1, slot, std::array::from_fn(|_| fastrand::u8(..)))
 }
 
 /// What the tables hold of `token`.

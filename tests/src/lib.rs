@@ -8,6 +8,7 @@ mod invariants;
 mod pgbouncer;
 pub mod postgrest;
 mod race;
+pub mod random;
 mod state;
 mod statements;
 mod token;

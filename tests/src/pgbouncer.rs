@@ -1,12 +1,12 @@
 //! PgBouncer in front of a cluster, in transaction mode.
 
 use crate::cluster::Cluster;
+use crate::race::wait_until;
 use postgres::{Client, NoTls};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// A running PgBouncer. Dropping it stops it.
 pub struct PgBouncer {
@@ -47,11 +47,9 @@ impl PgBouncer {
             cluster: Arc::clone(cluster),
             process,
         };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while pooler.config("postgres", users[0]).connect(NoTls).is_err() {
-            assert!(Instant::now() < deadline, "PgBouncer takes no connection");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until("PgBouncer takes a connection", || {
+            pooler.config("postgres", users[0]).connect(NoTls).is_ok()
+        });
         pooler
     }
 

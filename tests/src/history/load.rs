@@ -4,7 +4,7 @@ mod choice;
 
 use super::call::{Action, Answer, Call, Clock, History, Moment, Outcome, Settings};
 use super::connection::Connection;
-use super::random::Random;
+use crate::random::Random;
 use crate::{Database, wait_until};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};

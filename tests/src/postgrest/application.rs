@@ -64,7 +64,14 @@ impl Application {
     /// # Panics
     /// It can't be set up.
     pub fn create(alg: &str) -> Self {
-        let database = Database::create();
+        Self::create_in(Database::create(), alg)
+    }
+
+    /// As [`Application::create`], in this database.
+    ///
+    /// # Panics
+    /// It can't be set up.
+    pub fn create_in(database: Database, alg: &str) -> Self {
         let role = |name: &str| format!("{name}_{}", database.name);
         let user = role("user");
         let sql = SQL

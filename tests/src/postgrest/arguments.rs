@@ -1,7 +1,7 @@
 //! What a request hands to a function: from a JSON body, a form, or the query.
 //!
 //! PostgREST's documentation, page "Functions as RPC": "Calling with POST", "Calling with GET",
-//! "Functions with a single unnamed JSON parameter", "Functions with a single unnamed parameter".
+//! "Functions with a single unnamed JSON parameter"; page "Tables and Views": what a query asks for.
 
 use super::http::Request;
 use super::refusal::Refusal;
@@ -16,9 +16,8 @@ pub enum Media {
     Json,
     /// application/x-www-form-urlencoded.
     Form,
-    /// text/plain, text/xml and application/octet-stream, and the type that a function's one unnamed
-    /// parameter must have to be given such a body.
-    Raw(&'static str),
+    /// text/plain, text/xml and application/octet-stream: nothing that has names.
+    Raw,
 }
 
 /// Arguments, before it is known of which function.
@@ -31,10 +30,42 @@ pub enum Arguments {
         /// Its keys.
         keys: BTreeSet<String>,
     },
-    /// Texts. Of two with the same name the last one counts.
-    Texts(BTreeMap<String, String>),
-    /// A body for one unnamed parameter.
-    Raw(Vec<u8>),
+    /// Texts, and NULLs. Of two with the same name the last one counts.
+    Texts(BTreeMap<String, Option<String>>),
+}
+
+/// What a query asks for beside arguments.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The type that the result is cast to.
+    pub cast: Option<String>,
+    /// Whether there is to be no row, and so no call.
+    pub nothing: bool,
+}
+
+impl Asked {
+    /// Takes `name=value` for what it asks for: page "Tables and Views". False: it asks for nothing.
+    fn take(&mut self, name: &str, value: &str) -> Result<bool, Refusal> {
+        let cast = value.strip_prefix("pgrst_scalar::").filter(|name| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            name.chars().all(plain)
+        });
+        match (name, cast, value) {
+            ("select", Some(cast), _) => self.cast = Some(cast.to_owned()),
+            ("limit", _, "0") => self.nothing = true,
+            (
+                "select" | "columns" | "on_conflict" | "order" | "limit" | "offset" | "and" | "or",
+                ..,
+            ) => {
+                return Err(Refusal::left_out(&format!("the query parameter {name}")));
+            }
+            _ if name.contains('.') || value.contains(['.', '(']) => {
+                return Err(Refusal::left_out(&format!("a filter on {name}")));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 impl Arguments {
@@ -43,8 +74,29 @@ impl Arguments {
         match self {
             Self::Json { keys, .. } => keys.clone(),
             Self::Texts(texts) => texts.keys().cloned().collect(),
-            Self::Raw(_) => BTreeSet::new(),
         }
+    }
+
+    /// These arguments of a POST with a query beside them. A parameter in it is NULL: the query's value is not taken, and
+    /// no more is the form's.
+    ///
+    /// # Errors
+    /// A query that asks for what is left out.
+    pub fn with_query(mut self, query: &str) -> Result<(Self, Asked), Refusal> {
+        let mut asked = Asked::default();
+        for (name, value) in pairs(query.as_bytes())? {
+            if asked.take(&name, &value.unwrap_or_default())? {
+                continue;
+            }
+            match &mut self {
+                Self::Texts(texts) => drop(texts.insert(name, None)),
+                Self::Json { .. } => {
+                    let what = "a parameter in the query beside a JSON body";
+                    return Err(Refusal::left_out(what));
+                }
+            }
+        }
+        Ok((self, asked))
     }
 }
 
@@ -59,9 +111,7 @@ pub fn media(request: &Request) -> Result<Media, Refusal> {
     match content_type.split(';').next().unwrap_or_default() {
         "application/json" => Ok(Media::Json),
         "application/x-www-form-urlencoded" => Ok(Media::Form),
-        "text/plain" => Ok(Media::Raw("text")),
-        "text/xml" => Ok(Media::Raw("xml")),
-        "application/octet-stream" => Ok(Media::Raw("bytea")),
+        "text/plain" | "text/xml" | "application/octet-stream" => Ok(Media::Raw),
         "text/csv" => Err(Refusal::left_out("a body in CSV")),
         other => Err(invalid(&format!("Content-Type not acceptable: {other}"))),
     }
@@ -77,11 +127,11 @@ fn invalid(message: &str) -> Refusal {
 /// PGRST102: it isn't what its media type says.
 pub fn of_body(media: Media, body: &[u8]) -> Result<Arguments, Refusal> {
     match media {
-        Media::Raw(_) => Ok(Arguments::Raw(body.to_vec())),
+        Media::Raw => Ok(Arguments::Texts(BTreeMap::new())),
         Media::Form => Ok(Arguments::Texts(
             pairs(body)?
                 .into_iter()
-                .map(|(name, value)| (name, value.unwrap_or_default()))
+                .map(|(name, value)| (name, Some(value.unwrap_or_default())))
                 .collect(),
         )),
         Media::Json => of_json(body),
@@ -116,65 +166,19 @@ fn of_json(body: &[u8]) -> Result<Arguments, Refusal> {
     }
 }
 
-/// The arguments in the query of a GET.
+/// The arguments in the query of a GET, and what else it asks for.
 ///
 /// # Errors
-/// A query that asks for more than a call: filters, an order, a selection.
-pub fn of_query(query: &str) -> Result<Arguments, Refusal> {
-    let mut texts = BTreeMap::new();
+/// A query that asks for what is left out.
+pub fn of_query(query: &str) -> Result<(Arguments, Asked), Refusal> {
+    let (mut texts, mut asked) = (BTreeMap::new(), Asked::default());
     for (name, value) in pairs(query.as_bytes())? {
         let Some(value) = value else { continue };
-        if shapes_the_answer(&name, &value) {
-            return Err(Refusal::left_out(&format!("the query parameter {name}")));
+        if !asked.take(&name, &value)? {
+            texts.insert(name, Some(value));
         }
-        texts.insert(name, value);
     }
-    Ok(Arguments::Texts(texts))
-}
-
-/// Whether PostgREST takes a parameter of a query for something else than an argument: page "Tables and
-/// Views", "Operators".
-fn shapes_the_answer(name: &str, value: &str) -> bool {
-    const RESERVED: [&str; 8] = [
-        "select",
-        "columns",
-        "on_conflict",
-        "order",
-        "limit",
-        "offset",
-        "and",
-        "or",
-    ];
-    const OPERATORS: [&str; 26] = [
-        "not",
-        "is",
-        "in",
-        "eq",
-        "gte",
-        "gt",
-        "lte",
-        "lt",
-        "neq",
-        "like",
-        "ilike",
-        "match",
-        "imatch",
-        "isdistinct",
-        "cs",
-        "cd",
-        "ov",
-        "sl",
-        "sr",
-        "nxr",
-        "nxl",
-        "adj",
-        "fts",
-        "plfts",
-        "phfts",
-        "wfts",
-    ];
-    let operator = value.split(['.', '(']).next().unwrap_or_default();
-    name.contains('.') || RESERVED.contains(&name) || OPERATORS.contains(&operator)
+    Ok((Arguments::Texts(texts), asked))
 }
 
 /// Names and values; a name without an equals sign has no value.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The parameters that are known, as the file names them, and their defaults.
-const PARAMETERS: [(&str, &str); 12] = [
+const PARAMETERS: [(&str, &str); 11] = [
     ("db-anon-role", ""),
     ("db-extra-search-path", "public"),
     ("db-pre-config", ""),
@@ -17,21 +17,19 @@ const PARAMETERS: [(&str, &str); 12] = [
     ("db-tx-end", "commit"),
     ("db-uri", "postgresql://"),
     ("jwt-aud", ""),
-    ("jwt-role-claim-key", ".role"),
     ("jwt-secret", ""),
     ("server-host", "127.0.0.1"),
     ("server-port", "3000"),
 ];
 
 /// What may be set in the database.
-const IN_DATABASE: [&str; 8] = [
+const IN_DATABASE: [&str; 7] = [
     "db-anon-role",
     "db-extra-search-path",
     "db-pre-request",
     "db-schemas",
     "db-tx-end",
     "jwt-aud",
-    "jwt-role-claim-key",
     "jwt-secret",
 ];
 

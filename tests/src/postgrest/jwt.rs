@@ -41,7 +41,7 @@ pub fn authenticate(config: &Config, request: &Request) -> Result<Caller, Refusa
             claims
         }
     };
-    let named = role(&claims, config.get("jwt-role-claim-key"));
+    let named = role(&claims);
     let anonymous = config.optional("db-anon-role");
     let role = named.or_else(|| anonymous.map(str::to_owned));
     let role = role.ok_or_else(|| {
@@ -208,11 +208,9 @@ fn validate(claims: &Map<String, Value>, audience: Option<&str>) -> Result<(), R
     }
 }
 
-/// The role at a path of keys: `.role`, `.app_metadata.role`.
-fn role(claims: &Map<String, Value>, path: &str) -> Option<String> {
-    let mut keys = path.trim_start_matches('.').split('.');
-    let first = claims.get(keys.next()?)?;
-    let found = keys.try_fold(first, |value, key| value.get(key))?;
+/// The role that the claims name.
+fn role(claims: &Map<String, Value>) -> Option<String> {
+    let found = claims.get("role")?;
     Some(
         found
             .as_str()

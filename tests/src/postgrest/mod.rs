@@ -1,9 +1,22 @@
-//! PostgREST's way of calling a database, without PostgREST: what its documentation says of a request, and
-//! of its 13th version where the documentation is silent, for a call of a function and for reading a table.
+//! A model of PostgREST 13 in front of a database, as small as what the tests must show: how it calls a function, with
+//! which settings and as whom, and what becomes of what the function did. It follows PostgREST's documentation; where
+//! that is silent, what PostgREST 13.0.8 was seen to do. `REFRESH_TOKENS_POSTGREST` names a real one to run the same
+//! tests against (`tests/postgrest/run`).
 //!
-//! Left out: filters, embedding, writing to tables, CSV and other media types than JSON, OpenAPI, CORS, the
-//! cache of the schema (this looks every time, so nobody has to say that it changed), `statement_timeout` of
-//! a function, and the isolation level of a role. What is left out answers 501.
+//! A query string acts on the result of a function, after the call and in its transaction. Of that the model has:
+//! `select=pgrst_scalar::type`, which can fail and so undo the call; `limit=0`, with which there is no call; and a
+//! parameter of the function, which is NULL then, whatever the body says.
+//!
+//! Left out, and answered with 501 so that no test takes it for PostgREST's answer:
+//! - what else a query string can ask for: filters, `order`, `limit`, `columns`, `and`, `or`, a `select` of more;
+//! - writing to tables, a query on a table, embedding, the root with its OpenAPI description, OPTIONS and CORS;
+//! - bodies and answers in CSV, bodies for one unnamed parameter of type text, xml or bytea, media type handlers;
+//! - each `Prefer` but `tx=commit` and `tx=rollback`;
+//! - SQLSTATEs 40001 and 40P01: PostgREST 13 calls the function again, at once and for ever.
+//!
+//! Left out, and never asked for here: VARIADIC parameters, one object of a list, RSA and the longer hashes in tokens, a
+//! role claim elsewhere than at `role`, the cache of the schema (the model looks each time, so nobody has to say that it
+//! changed), `statement_timeout` of a function, and the isolation level of a role.
 
 pub mod application;
 mod arguments;
@@ -107,14 +120,11 @@ fn exchange(client: &mut Client, config: &Config, request: &Request) -> Result<R
     let caller = jwt::authenticate(&config, request)?;
     let target = Target::of(&request.path)?;
     let schema = schema(&config, request)?;
-    let singular = negotiate(request)?;
+    negotiate(request)?;
     let plan = match target {
         Target::Function(name) => plan_call(client, schema, name, request),
         Target::Relation(name) => plan_read(client, schema, name, request),
     }?;
-    if singular && plan.shape == Shape::Many {
-        return Err(Refusal::left_out("one object of many"));
-    }
     let mut response = transaction::run(client, &config, &caller, request, &plan)?;
     if config.list("db-schemas").len() > 1 {
         let profile = ("Content-Profile".to_owned(), plan.schema);
@@ -141,16 +151,20 @@ fn schema(config: &Config, request: &Request) -> Result<String, Refusal> {
     Err(Refusal::new(406, "PGRST106", message))
 }
 
-/// Page "Resource Representation": JSON, or one JSON object. Gives whether it must be one object.
-fn negotiate(request: &Request) -> Result<bool, Refusal> {
+/// Page "Resource Representation": JSON.
+fn negotiate(request: &Request) -> Result<(), Refusal> {
     let accept = request.header_value("accept").unwrap_or("*/*");
     for media in accept
         .split(',')
         .map(|media| media.split(';').next().unwrap_or_default().trim())
     {
         match media {
-            "*/*" | "application/json" | "application/vnd.pgrst.array+json" => return Ok(false),
-            "application/vnd.pgrst.object+json" => return Ok(true),
+            "*/*" | "application/json" => return Ok(()),
+            "text/csv"
+            | "application/vnd.pgrst.object+json"
+            | "application/vnd.pgrst.array+json" => {
+                return Err(Refusal::left_out(media));
+            }
             _ => {}
         }
     }
@@ -164,12 +178,14 @@ fn plan_call(
     name: &str,
     request: &Request,
 ) -> Result<Plan, Refusal> {
-    let (arguments, posted) = match request.method.as_str() {
+    let ((arguments, asked), posted) = match request.method.as_str() {
         "GET" | "HEAD" => (arguments::of_query(&request.query)?, None),
         "POST" => {
             let media = arguments::media(request)?;
-            (arguments::of_body(media, &request.body)?, Some(media))
+            let arguments = arguments::of_body(media, &request.body)?;
+            (arguments.with_query(&request.query)?, Some(media))
         }
+        "OPTIONS" => return Err(Refusal::left_out("OPTIONS")),
         method => {
             let message = format!("Cannot use the {method} method on RPC");
             return Err(Refusal::new(405, "PGRST101", message));
@@ -177,9 +193,14 @@ fn plan_call(
     };
     let routines = routine::named(client, &schema, name).map_err(unexplored)?;
     let routine = routine::resolve((&schema, name), &routines, &arguments, posted)?;
+    if asked.cast.is_some() && !routine.scalar {
+        return Err(Refusal::left_out("a selection of more than a scalar"));
+    }
     Ok(Plan {
         schema,
         call: routine.call(&arguments),
+        cast: asked.cast,
+        is_called: !asked.nothing,
         read_only: posted.is_none() || !routine.volatile,
         shape: match (routine.void, routine.set) {
             (true, _) => Shape::Void,
@@ -216,6 +237,8 @@ fn plan_read(
             expression: format!("rows AS value FROM {relation} AS rows"),
             parameters: Vec::new(),
         },
+        cast: None,
+        is_called: true,
         read_only: true,
         shape: Shape::Many,
     })

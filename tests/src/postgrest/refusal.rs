@@ -59,6 +59,9 @@ impl Refusal {
                 "Database client error. Retrying the connection.",
             ),
             Some(error) if error.code().code() == "PGRST" => Self::raised(error),
+            Some(error) if ["40001", "40P01"].contains(&error.code().code()) => {
+                Self::left_out("a function that is called again for ever")
+            }
             Some(error) => Self::reported(error, anonymous),
         }
     }

@@ -22,6 +22,8 @@ pub struct Routine {
     pub void: bool,
     /// Whether it returns a set.
     pub set: bool,
+    /// Whether what it returns is one value, and no row of columns.
+    pub scalar: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +31,6 @@ struct Parameter {
     name: String,
     kind: String,
     required: bool,
-    variadic: bool,
 }
 
 /// A call, ready to be made: an SQL expression and its parameters, all texts or bytes.
@@ -48,38 +49,37 @@ pub struct Call {
 pub fn named(client: &mut Client, schema: &str, name: &str) -> Result<Vec<Routine>, Error> {
     const SQL: &str = "
         SELECT p.provolatile = 'v', p.prorettype = 'void'::regtype, p.proretset,
-               coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.variadic, '{}'),
-               p.pronargs::int - p.pronargdefaults
+               coalesce(a.names, '{}'), coalesce(a.types, '{}'), p.pronargs::int - p.pronargdefaults,
+               (SELECT typtype <> 'c' AND typname <> 'record' FROM pg_catalog.pg_type t WHERE t.oid = p.prorettype)
           FROM pg_catalog.pg_proc p
           JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
          CROSS JOIN LATERAL (
                SELECT array_agg(coalesce(p.proargnames[i.position], '') ORDER BY i.position) AS names,
-                      array_agg(pg_catalog.format_type(t.type, NULL) ORDER BY i.position) AS types,
-                      array_agg(coalesce(p.proargmodes[i.position] = 'v', false) ORDER BY i.position) AS variadic
+                      array_agg(pg_catalog.format_type(t.type, NULL) ORDER BY i.position) AS types
                  FROM unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY t (type, position)
                 CROSS JOIN LATERAL (SELECT t.position::int) i (position)
-                WHERE coalesce(p.proargmodes[i.position] IN ('i', 'b', 'v'), true)) a
+                WHERE coalesce(p.proargmodes[i.position] IN ('i', 'b'), true)) a
          WHERE n.nspname = $1 AND p.proname = $2 AND p.prokind = 'f' AND p.prorettype <> 'trigger'::regtype
          ORDER BY p.oid";
     let rows = client.query(SQL, &[&schema, &name])?;
     let routines = rows.iter().map(|row| {
         let (names, kinds): (Vec<String>, Vec<String>) = (row.get(3), row.get(4));
-        let (variadic, required): (Vec<bool>, i32) = (row.get(5), row.get(6));
-        let parameters = names.into_iter().zip(kinds).zip(variadic).zip(0..);
+        let required: i32 = row.get(5);
+        let parameters = names.into_iter().zip(kinds).zip(0..);
         Routine {
             schema: schema.to_owned(),
             name: name.to_owned(),
             parameters: parameters
-                .map(|(((name, kind), variadic), position)| Parameter {
+                .map(|((name, kind), position)| Parameter {
                     name,
                     kind,
                     required: position < required,
-                    variadic,
                 })
                 .collect(),
             volatile: row.get(0),
             void: row.get(1),
             set: row.get(2),
+            scalar: row.get(6),
         }
     });
     Ok(routines.filter(Routine::callable).collect())
@@ -127,7 +127,7 @@ pub fn resolve<'a>(
 
 impl Routine {
     fn callable(&self) -> bool {
-        const WHOLE: [&str; 5] = ["bytea", "json", "jsonb", "text", "xml"];
+        const WHOLE: [&str; 2] = ["json", "jsonb"];
         let unnamed: Vec<&Parameter> = (self.parameters.iter())
             .filter(|parameter| parameter.name.is_empty())
             .collect();
@@ -141,7 +141,7 @@ impl Routine {
     /// Whether these are arguments of this function: all that it requires, and none that it doesn't declare.
     fn takes(&self, names: &BTreeSet<String>, posted: Option<Media>) -> bool {
         if self.parameters.is_empty() {
-            return names.is_empty() && !matches!(posted, Some(Media::Raw(_)));
+            return names.is_empty() && posted != Some(Media::Raw);
         }
         let declared = |name: &String| {
             self.parameters
@@ -160,11 +160,7 @@ impl Routine {
 
     /// Whether it takes a body of this media type as its one unnamed argument.
     fn takes_whole(&self, media: Media) -> bool {
-        self.whole().is_some_and(|whole| match media {
-            Media::Json => ["json", "jsonb"].contains(&whole.kind.as_str()),
-            Media::Raw(kind) => whole.kind == kind,
-            Media::Form => false,
-        })
+        media == Media::Json && self.whole().is_some()
     }
 
     /// The one parameter without a name, which takes a whole body.
@@ -181,7 +177,6 @@ impl Routine {
         let given = self.parameters.iter();
         let given: Vec<&Parameter> = given.filter(|one| names.contains(&one.name)).collect();
         let passed = match (arguments, self.whole()) {
-            (Arguments::Raw(body), Some(whole)) => Passed::bytes(whole, body),
             (Arguments::Json { text, .. }, Some(whole)) => Passed::json(whole, text),
             (Arguments::Json { text, .. }, None) if !given.is_empty() => {
                 Passed::members(&given, text)
@@ -208,19 +203,6 @@ struct Passed {
 }
 
 impl Passed {
-    fn bytes(whole: &Parameter, body: &[u8]) -> Self {
-        let bytes = "$1::bytea".to_owned();
-        let list = match whole.kind.as_str() {
-            "bytea" => bytes,
-            kind => format!("pg_catalog.convert_from({bytes}, 'UTF8')::{kind}"),
-        };
-        Self {
-            list: vec![list],
-            parameters: vec![Box::new(body.to_vec())],
-            ..Self::default()
-        }
-    }
-
     fn json(whole: &Parameter, text: &str) -> Self {
         Self {
             list: vec![format!("$1::text::{}", whole.kind)],
@@ -253,7 +235,7 @@ impl Passed {
         }
     }
 
-    fn texts(given: &[&Parameter], texts: &BTreeMap<String, String>) -> Self {
+    fn texts(given: &[&Parameter], texts: &BTreeMap<String, Option<String>>) -> Self {
         let mut passed = Self::default();
         for (one, number) in given.iter().zip(1..) {
             passed
@@ -267,7 +249,6 @@ impl Passed {
 
 impl Parameter {
     fn passed(&self, value: &str) -> String {
-        let variadic = if self.variadic { "VARIADIC " } else { "" };
-        format!("{variadic}{} => {value}", quote(&self.name))
+        format!("{} => {value}", quote(&self.name))
     }
 }

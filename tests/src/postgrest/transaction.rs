@@ -21,6 +21,10 @@ pub struct Plan {
     pub schema: String,
     /// The call, or what stands for one.
     pub call: Call,
+    /// The type that the result is cast to, after the call.
+    pub cast: Option<String>,
+    /// Whether there is a call at all.
+    pub is_called: bool,
     /// READ ONLY or READ WRITE.
     pub read_only: bool,
     /// What the answer consists of.
@@ -57,7 +61,7 @@ pub fn run(
     request: &Request,
     plan: &Plan,
 ) -> Result<Response, Refusal> {
-    let end = End::of(config, request);
+    let end = End::of(config, request)?;
     let settings = settings(client, config, caller, request, &plan.schema);
     let outcome = settings.and_then(|settings| transact(client, config, &settings, plan, end));
     let outcome = outcome.map_err(|error| Refusal::from_database(&error, caller.is_anonymous))?;
@@ -171,15 +175,18 @@ fn set(transaction: &mut Transaction<'_>, settings: &[(String, String)]) -> Resu
 
 /// The call, and what it has set for the response, which is read when all is evaluated.
 fn main_query(transaction: &mut Transaction<'_>, plan: &Plan) -> Result<Outcome, Error> {
+    let cast = plan.cast.iter().map(|name| format!("::{name}"));
+    let value = format!("called.value{}", cast.collect::<String>());
     let body = match plan.shape {
-        Shape::Many => "coalesce(pg_catalog.json_agg(called.value), '[]')",
-        Shape::Void | Shape::One => "coalesce(pg_catalog.json_agg(called.value) -> 0, 'null')",
+        Shape::Many => format!("coalesce(pg_catalog.json_agg({value}), '[]')"),
+        Shape::Void | Shape::One => format!("coalesce(pg_catalog.json_agg({value}) -> 0, 'null')"),
     };
     let setting = |name: &str| format!("nullif(pg_catalog.current_setting('{name}', true), '')");
     let sql = format!(
-        "WITH called AS MATERIALIZED (SELECT {call})
+        "WITH called AS MATERIALIZED (SELECT {call}{limit})
          SELECT ({body})::text, pg_catalog.count(*), {status}, {headers} FROM called",
         call = plan.call.expression,
+        limit = if plan.is_called { "" } else { " LIMIT 0" },
         status = setting("response.status"),
         headers = setting("response.headers"),
     );
@@ -270,30 +277,25 @@ struct End {
 }
 
 impl End {
-    fn of(config: &Config, request: &Request) -> Self {
+    fn of(config: &Config, request: &Request) -> Result<Self, Refusal> {
         let configured = config.get("db-tx-end");
         let commits = configured.starts_with("commit");
         let preferences = (request.headers.iter())
             .filter(|(name, _)| name.eq_ignore_ascii_case("prefer"))
             .flat_map(|(_, value)| value.split(','))
             .map(str::trim);
-        let mut wishes = preferences.filter_map(|preference| match preference {
-            "tx=commit" => Some((true, "commit")),
-            "tx=rollback" => Some((false, "rollback")),
-            _ => None,
+        let wishes = preferences.map(|preference| match preference {
+            "tx=commit" => Ok((true, "commit")),
+            "tx=rollback" => Ok((false, "rollback")),
+            other => Err(Refusal::left_out(&format!("Prefer: {other}"))),
         });
-        match wishes
-            .next()
-            .filter(|_| configured.ends_with("-allow-override"))
-        {
-            None => Self {
-                commits,
-                applied: None,
-            },
-            Some((commits, applied)) => Self {
-                commits,
-                applied: Some(applied),
-            },
-        }
+        let wishes = wishes.collect::<Result<Vec<_>, _>>()?;
+        let wish = wishes
+            .first()
+            .filter(|_| configured.ends_with("-allow-override"));
+        Ok(Self {
+            commits: wish.map_or(commits, |&(commits, _)| commits),
+            applied: wish.map(|&(_, applied)| applied),
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! What each status means in SQL: when it is answered, with which reason, and what it leaves behind.
 
 use postgres::{Client, GenericClient};
-use refresh_tokens_tests::format::{decode, digest, mint, unknown_token};
+use refresh_tokens_tests::format::{decode, digest, mint, unknown_token, unknown_token_in};
 use refresh_tokens_tests::{
     Database, Grant, call, contents, explain, issue, pass_time, rotate, rotate_as,
 };
@@ -1034,12 +1034,9 @@ fn plant(
 
 /// A chain without a session: `length` tokens, a minute each, all revoked but the last.
 fn chain(client: &mut Client, user: Option<&str>, slot: [u8; 2], length: u8) -> Vec<String> {
-    let seed = Uuid::new_v4().into_bytes();
     let mut tokens = Vec::<String>::new();
     for at in 0..length {
-        let mut secret = [at; 32];
-        secret[..16].copy_from_slice(&seed);
-        let token = mint(1, slot, secret);
+        let token = unknown_token_in(slot);
         let parent = tokens.last().map(String::as_str);
         plant(
             client,

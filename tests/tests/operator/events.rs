@@ -4,7 +4,8 @@ use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::{Client, GenericClient};
 use refresh_tokens_tests::format::digest;
 use refresh_tokens_tests::{
-    Cluster, Database, Grant, call, issue, pass_time, revoke, rotate, rotate_as,
+    Cluster, Database, Grant, call, explain, issue, pass_time, revoke, rotate, rotate_as,
+    wait_until,
 };
 use std::fs;
 use std::sync::Arc;
@@ -39,15 +40,17 @@ fn a_reuse_is_recorded_with_what_was_reused_and_by_whom() {
     let mut client = database.connect();
     for (presented, reason) in [(0, "stale"), (1, "parent")] {
         let family = family(&mut client);
+        let began = client.query_one("SELECT clock_timestamp()::text", &[]);
+        let began: String = began.expect("a time").get(0);
         let sql = "rotate_refresh_token($1, user_agent => 'thief', ip => '192.0.2.7')";
         let answer = call(&mut client, sql, &[&family[presented].token()]).expect("a verdict");
         assert_eq!(answer.status, "reuse_detected");
         let row = client
             .query_one(
                 "SELECT event, reason, token_id, user_id, session_id, user_agent, host(ip),
-                        occurred_at BETWEEN clock_timestamp() - interval '1 min' AND clock_timestamp()
+                        occurred_at BETWEEN $1::text::timestamptz AND clock_timestamp()
                    FROM auth.refresh_token_events ORDER BY id DESC LIMIT 1",
-                &[],
+                &[&began],
             )
             .expect("one event");
         assert_eq!(row.get::<_, &str>(0), "reuse_detected");
@@ -211,21 +214,31 @@ fn who_presents_a_token_again_and_again_fills_no_table() {
     assert_eq!(events(&mut client).len(), 3);
 }
 
-/// What has come to a listening connection, when nothing more comes.
-fn heard(listener: &mut Client) -> Vec<String> {
+/// What has come to a listening connection: all that was committed by now. Notifications come in the order of the
+/// commits, so whatever is sent last tells that there is nothing before it any more.
+fn heard(database: &Database, listener: &mut Client) -> Vec<String> {
+    const LAST: &str = "the last one";
+    let notify = format!("NOTIFY refresh_tokens, '{LAST}'");
+    database
+        .connect()
+        .batch_execute(&notify)
+        .expect("anybody may");
     let mut notifications = listener.notifications();
     let mut heard = Vec::new();
-    let mut more = notifications.timeout_iter(Duration::from_millis(500));
-    while let Some(notification) = more.next().expect("a connection") {
-        assert_eq!(notification.channel(), "refresh_tokens");
-        heard.push(notification.payload().to_owned());
+    loop {
+        let next = notifications.timeout_iter(Duration::from_secs(60)).next();
+        let next = next.expect("a connection").expect("the last one comes");
+        assert_eq!(next.channel(), "refresh_tokens");
+        if next.payload() == LAST {
+            return heard;
+        }
+        heard.push(next.payload().to_owned());
     }
-    heard
 }
 
 #[test]
 fn a_listener_hears_exactly_what_committed() {
-    let database = Database::create();
+    let database = Database::create_alone();
     let (mut client, mut listener) = (database.connect(), database.connect());
     listener
         .batch_execute("LISTEN refresh_tokens")
@@ -236,7 +249,7 @@ fn a_listener_hears_exactly_what_committed() {
     let kept = family(&mut client);
     let undone = family(&mut client);
     assert_eq!(
-        heard(&mut listener),
+        heard(&database, &mut listener),
         Vec::<String>::new(),
         "a rotation notifies nobody"
     );
@@ -245,16 +258,23 @@ fn a_listener_hears_exactly_what_committed() {
     let answer = rotate(&mut transaction, undone[0].token()).expect("a verdict");
     assert_eq!(answer.status, "reuse_detected");
     transaction.rollback().expect("a rollback");
-    let outlived = heard(&mut listener);
+    wait_until("the worker has ended the family", || {
+        let answer = explain(&mut client, undone[2].token());
+        answer.status == "revoked"
+    });
+    let outlived = heard(&database, &mut listener);
     let mut transaction = client.transaction().expect("a transaction");
     rotate(&mut transaction, kept[0].token()).expect("a verdict");
     assert_eq!(
-        heard(&mut listener),
+        heard(&database, &mut listener),
         Vec::<String>::new(),
         "not before the commit"
     );
     transaction.commit().expect("a commit");
-    for (payloads, family) in [(outlived, &undone), (heard(&mut listener), &kept)] {
+    for (payloads, family) in [
+        (outlived, &undone),
+        (heard(&database, &mut listener), &kept),
+    ] {
         let [payload] = payloads.as_slice() else {
             panic!("{payloads:?}")
         };
@@ -294,12 +314,12 @@ fn what_ends_a_family_can_be_prepared_where_the_server_lets_transactions_be() {
         let answer = rotate(&mut client, family[2].token()).expect("a verdict");
         assert_eq!(answer.status, "revoked", "{sql}");
     }
-    assert_eq!(heard(&mut listener), Vec::<String>::new());
+    assert_eq!(heard(&database, &mut listener), Vec::<String>::new());
     let ask = "SET refresh_tokens.notify = on";
     client.batch_execute(ask).expect("a setting");
     let token = issue(&mut client, "alice");
     revoke(&mut client, &token);
-    assert_eq!(heard(&mut listener).len(), 1);
+    assert_eq!(heard(&database, &mut listener).len(), 1);
 }
 
 #[test]
@@ -313,7 +333,7 @@ fn nothing_is_sent_where_the_settings_say_so() {
     let token = issue(&mut client, "alice");
     revoke(&mut client, &token);
     assert_eq!(events(&mut client).len(), 1);
-    assert_eq!(heard(&mut listener), Vec::<String>::new());
+    assert_eq!(heard(&database, &mut listener), Vec::<String>::new());
 }
 
 #[test]
@@ -459,7 +479,10 @@ fn a_failed_authentication_of_a_client_is_recorded_counted_and_logged() {
         ]
     );
     assert_eq!(row.get::<_, i32>(5), 3);
-    assert_eq!(heard(&mut listener), [row.get::<_, i64>(0).to_string()]);
+    assert_eq!(
+        heard(&database, &mut listener),
+        [row.get::<_, i64>(0).to_string()]
+    );
     assert_eq!(
         lines(&database, FAILED),
         ["<28P01> LOG:  client authentication failed: client \"web\""]

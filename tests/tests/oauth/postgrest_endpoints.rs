@@ -5,7 +5,7 @@ use refresh_tokens_tests::postgrest::application::{
     Application, log_in, notes, refresh, refusal, text,
 };
 use refresh_tokens_tests::postgrest::{Request, Response, Served};
-use refresh_tokens_tests::{assert_invariants, wait_until};
+use refresh_tokens_tests::{Database, assert_invariants, wait_until};
 use serde_json::{Value, json};
 
 const INVALID_GRANT: &str = "invalid_grant";
@@ -125,7 +125,7 @@ fn reuse_ends_the_session_although_the_answer_is_a_refusal() {
 /// Where a client may roll back its request, a thief does not take back what its reuse brought about.
 #[test]
 fn a_wish_to_roll_back_does_not_undo_the_verdict() {
-    let mut application = Application::create("ES256");
+    let mut application = Application::create_in(Database::create_alone(), "ES256");
     application.config = application
         .config
         .with("db-tx-end", "commit-allow-override");
@@ -144,6 +144,32 @@ fn a_wish_to_roll_back_does_not_undo_the_verdict() {
     assert_eq!(scene.count("auth.refresh_token_events"), before + 1);
     let notes = notes(&text(&second, "access_token"));
     assert_eq!(scene.answer(&notes).status, 401);
+    assert_invariants(&mut scene.application.owner());
+}
+
+/// A query string acts on the answer, in the transaction of the call: the cast fails, and undoes all but the verdict.
+#[test]
+fn a_cast_of_the_answer_does_not_undo_the_verdict() {
+    let scene = Scene::of(Application::create_in(Database::create_alone(), "ES256"));
+    scene.refresh(&scene.token());
+    scene.let_a_minute_pass();
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &scene.token()),
+    ];
+    let request = Request::post("/rpc/token?select=pgrst_scalar::int").form(&form);
+    let response = scene.answer(&request);
+    assert_eq!(
+        (response.status, response.json()["code"].as_str()),
+        (400, Some("22023"))
+    );
+    wait_until("the family ends", || {
+        scene.count("auth.refresh_tokens WHERE NOT revoked") == 0
+    });
+    assert_eq!(
+        scene.count("auth.refresh_token_events WHERE event = 'reuse_detected'"),
+        1
+    );
     assert_invariants(&mut scene.application.owner());
 }
 

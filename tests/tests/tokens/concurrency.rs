@@ -2,6 +2,7 @@
 
 use postgres::{Client, Error, GenericClient, IsolationLevel};
 use refresh_tokens_tests::format::digest;
+use refresh_tokens_tests::random::Random;
 use refresh_tokens_tests::{
     Database, Grant, INVARIANTS, Racer, Racers, assert_invariants, broken_invariants, call,
     error_code, explain, in_transaction, issue, miscounted_sessions, pass_time, rotate,
@@ -1233,24 +1234,21 @@ fn the_functions_never_wait_for_each_other_in_a_circle() {
             let sql = "SET refresh_tokens.max_sessions_per_user = 1";
             client.batch_execute(sql).expect("a setting");
         }
-        let mut random = number as u64 + 1;
+        let mut random = Random::new(0, number);
         for _ in 0..CALLS {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let draw = (random >> 33) as usize;
+            let (call, place) = (random.below(64), random.below(8));
             let (user, session, token) = {
                 let known = known.lock().expect("no panic while it is held");
                 // Mostly one of the newest, so that there is something to rotate and to end.
                 let newest = known.len().min(8);
-                known[known.len() - 1 - draw / 64 % newest].clone()
+                known[known.len() - 1 - place % newest].clone()
             };
             let family = Family {
                 user: user.to_owned(),
                 session,
                 token,
             };
-            let result = in_transaction(client, level, |transaction| match draw % 64 {
+            let result = in_transaction(client, level, |transaction| match call {
                 0..30 => rotate(transaction, &family.token).map(Some),
                 30..44 => login(transaction, user, None).map(Some),
                 44..50 => issue_into(transaction, &family).map(Some),
@@ -1281,9 +1279,9 @@ fn the_functions_never_wait_for_each_other_in_a_circle() {
                 }
                 Err(error) => {
                     let code = error_code(Err::<(), _>(error));
-                    let ended = code == "55000" && (44..50).contains(&(draw % 64));
+                    let ended = code == "55000" && (44..50).contains(&call);
                     let lost = code == "40001" && !matches!(level, IsolationLevel::ReadCommitted);
-                    assert!(ended || lost, "{code} of {} under {level:?}", draw % 64);
+                    assert!(ended || lost, "{code} of {call} under {level:?}");
                 }
             }
             thread::yield_now();

@@ -8,7 +8,7 @@
 use postgres::types::{FromSqlOwned, ToSql, Type};
 use postgres::{Client, Error, Row};
 use refresh_tokens_tests::format::{decode, digest, mint};
-use refresh_tokens_tests::history::Random;
+use refresh_tokens_tests::random::{self, Random};
 use refresh_tokens_tests::{Cluster, Database, assert_invariants, backend_pid, issue, rotate};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -162,11 +162,7 @@ impl Fuzz {
     fn new() -> Self {
         let cluster = Arc::new(Cluster::start(&["log_error_verbosity = verbose"]));
         let database = Database::create_in(&cluster);
-        let seed = match std::env::var("FUZZ_SEED") {
-            Ok(seed) => seed.parse().expect("FUZZ_SEED is a number"),
-            Err(_) => Uuid::new_v4().as_u64_pair().0,
-        };
-        println!("FUZZ_SEED={seed}");
+        let seed = random::seed("FUZZ_SEED");
         let mut client = database.connect();
         // A walk without end is an error too. And a backend knows the settings once it has the library.
         client
@@ -336,7 +332,7 @@ impl Fuzz {
 
     /// A token, or what looks like one.
     fn token(&mut self) -> String {
-        let secret = std::array::from_fn(|_| self.random.below(256) as u8);
+        let secret = self.random.bytes();
         let Some(last) = self.tokens.len().checked_sub(1) else {
             return mint(1, [0, 0], secret);
         };
@@ -696,10 +692,10 @@ impl Fuzz {
 
     /// Plants a family without a session: a live token and its parent.
     fn plant(&mut self) {
-        let slot = [self.random.below(256) as u8, self.random.below(256) as u8];
+        let slot = self.random.bytes();
         let tokens: Vec<_> = (0..2)
             .map(|_| {
-                let secret = std::array::from_fn(|_| self.random.below(256) as u8);
+                let secret = self.random.bytes();
                 mint(1, slot, secret)
             })
             .collect();
@@ -793,9 +789,7 @@ impl Fuzz {
 
     /// Transaction after transaction, as many as were asked for. The server must outlive them.
     fn run(&mut self, corrupt: bool) {
-        let seconds = std::env::var("FUZZ_SECONDS").ok();
-        let time = seconds
-            .map(|seconds| Duration::from_secs(seconds.parse().expect("FUZZ_SECONDS is a number")));
+        let time = random::number("FUZZ_SECONDS").map(Duration::from_secs);
         let began = Instant::now();
         let started = "SELECT pg_postmaster_start_time()::text";
         let server: String = self.ask(started);

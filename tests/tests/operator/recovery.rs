@@ -1,5 +1,5 @@
 //! Restored to a point in time, or upgraded: what was true at that point is true again, to the row.
-//! (Dumps are in `dump.rs`, crashes in `faults.rs`.)
+//! (Dumps are in `dump.rs`, crashes in `tokens/faults.rs`.)
 
 use postgres::{Client, GenericClient};
 use refresh_tokens_tests::{
