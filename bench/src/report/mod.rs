@@ -89,7 +89,7 @@ impl Report {
 
     fn chart(&self, name: &str, title: &str, subtitle: &str, bars: &[Bar]) -> Done {
         let path = self.folder.join(format!("{name}.svg"));
-        Ok(fs::write(path, chart::bars(title, subtitle, bars))?)
+        Ok(fs::write(path, chart::bars(title, subtitle, bars)?)?)
     }
 }
 
