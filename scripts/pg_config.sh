@@ -2,11 +2,11 @@
 # Sourced before lib.sh by the scripts that serve one PostgreSQL: the one of PG_CONFIG, or Debian's.
 
 if [[ -n ${PG_CONFIG:-} ]]; then
-    PG_CONFIG=$(realpath "$(command -v "$PG_CONFIG" || echo "$PG_CONFIG")")
-    [[ -x $PG_CONFIG ]] || {
+    type -P "$PG_CONFIG" >/dev/null || {
         echo "error: PG_CONFIG names no program: $PG_CONFIG" >&2
         exit 1
     }
+    PG_CONFIG=$(realpath "$(type -P "$PG_CONFIG")")
     PG=$("$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
 else
     PG_CONFIG=/usr/lib/postgresql/${PG:-15}/bin/pg_config
