@@ -59,13 +59,16 @@ as_server() {
 
 cargo() { command cargo "$@" 9>&-; }
 
-# Two runs at once would install different builds into the same private PostgreSQL.
+# Two runs at once would install different builds into the same private PostgreSQL. What a run starts is a part of it.
 lock() {
+    [[ ${REFRESH_TOKENS_LOCKED:-} != "$CACHE" ]] || return 0
     mkdir -p "$CACHE"
     exec 9>"$CACHE/lock"
-    flock --nonblock 9 && return
-    say "Waiting for another run that uses $CACHE"
-    flock 9
+    flock --nonblock 9 || {
+        say "Waiting for another run that uses $CACHE"
+        flock 9
+    }
+    export REFRESH_TOKENS_LOCKED=$CACHE
 }
 
 # A folder that the server may write into, in $TEMP; `cleanup` stops what still runs in it and removes it.

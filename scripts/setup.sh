@@ -17,11 +17,25 @@ setup() {
 
 check_rust() {
     local needed found hint="Install it with rustup: see https://rustup.rs"
+    choose_toolchain
     needed=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
     type -P cargo rustc >/dev/null || fail "there is no cargo: Rust $needed or newer is needed." "$hint"
-    found=$(rustc --version | cut -d' ' -f2)
+    found=$(rustc --version | cut -d' ' -f2) || fail "rustc does not run: see above." "$hint"
     [[ $(printf '%s\n' "$needed" "$found" | sort -V | head -n 1) == "$needed" ]] ||
         fail "rustc is $found: Rust $needed or newer is needed." "Update it with: rustup update" "$hint"
+}
+
+# rustup downloads the toolchain that rust-toolchain.toml names, even if it has that very version under another name,
+# such as stable. Then that one is used.
+choose_toolchain() {
+    local pinned name same=''
+    [[ -z ${RUSTUP_TOOLCHAIN:-} ]] && type -P rustup >/dev/null || return 0
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    while read -r name _; do
+        [[ $name != "$pinned"* ]] || return 0
+        [[ $(rustc "+$name" --version 2>/dev/null) != "rustc $pinned "* ]] || same=$name
+    done < <(rustup toolchain list)
+    [[ -z $same ]] || export RUSTUP_TOOLCHAIN=$same
 }
 
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ?i* ]]; }
@@ -152,12 +166,26 @@ install_cargo_pgrx() {
     rm -rf "$target"
 }
 
+# The checks of the dependencies, for `make lint`
+CARGO_DENY=0.20.2
+install_cargo_deny() {
+    local root=$CACHE/cargo-deny-$CARGO_DENY target=$CACHE/cargo-deny-build
+    PATH=$root/bin:$PATH
+    [[ ! -x $root/bin/cargo-deny ]] || return 0
+    say "Building cargo-deny $CARGO_DENY, once (usually 3 to 8 minutes)"
+    CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "=$CARGO_DENY" --locked \
+        --debug --root "$root" || fail "cargo could not build cargo-deny $CARGO_DENY: see above." \
+        "If a download failed, run this again: what is built stays in $target."
+    rm -rf "$target"
+}
+
 # Written only when it changes: pgrx's build script would run again.
 write_pgrx_config() {
     local copy config
     config=$(
         echo "[configs]"
         for copy in "$CACHE"/postgresql-*/lib/postgresql/*/bin/pg_config; do
+            [[ -x $copy ]] || continue
             copy=${copy%/bin/pg_config}
             echo "pg${copy##*/} = \"$copy/bin/pg_config\""
         done

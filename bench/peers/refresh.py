@@ -1,4 +1,4 @@
-"""Refreshes with OAuth libraries for Python, in process and on PostgreSQL: python refresh.py LIBRARY SESSIONS FAMILY.
+"""Refreshes with OAuth libraries for Python, in process and on PostgreSQL: python refresh.py LIBRARY SESSIONS FAMILY SEED.
 
 Where the server is, the environment says (PGHOST and the like). Fills its tables, writes "ready", and then for each
 number of seconds that it reads writes a line of JSON: refreshes, seconds, the server's CPU seconds.
@@ -189,6 +189,7 @@ def cpu_seconds(pid):
 
 def main():
     library, sessions, family = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    random.seed(int(sys.argv[4]))
     pid, refresh, tokens = {"django-oauth-toolkit": django_oauth_toolkit, "authlib": authlib}[library](sessions, family)
     print("ready", flush=True)
     for line in sys.stdin:

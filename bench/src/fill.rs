@@ -16,19 +16,31 @@ pub struct Size {
     pub family: usize,
 }
 
+/// As long as bcrypt's.
+const PASSWORD: &str = "$2a$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyza";
+const APP_META_DATA: &str = r#"{"provider": "email", "providers": ["email"]}"#;
+
 /// What COPY writes; a failure of the connection comes from `finish`.
-struct Copy(String);
+#[derive(Default)]
+struct Copy {
+    columns: Vec<&'static str>,
+    rows: String,
+}
 
 impl Copy {
-    fn row(&mut self, columns: &[&str]) {
-        self.0 += &columns.join("\t");
-        self.0.push('\n');
+    /// Adds a row: the names of columns, the same ones for each row, with their values.
+    fn row(&mut self, row: &[(&'static str, &str)]) {
+        self.columns = row.iter().map(|(column, _)| *column).collect();
+        let values: Vec<_> = row.iter().map(|(_, value)| *value).collect();
+        self.rows += &values.join("\t");
+        self.rows.push('\n');
     }
 
-    fn send(self, client: &mut Client, into: &str) -> Result<(), Error> {
-        let mut writer = client.copy_in(&format!("COPY {into} FROM STDIN"))?;
+    fn send(self, client: &mut Client, table: &str) -> Result<(), Error> {
+        let columns = self.columns.join(", ");
+        let mut writer = client.copy_in(&format!("COPY {table} ({columns}) FROM STDIN"))?;
         writer
-            .write_all(self.0.as_bytes())
+            .write_all(self.rows.as_bytes())
             .expect("the server takes what is copied");
         writer.finish().map(drop)
     }
@@ -52,6 +64,7 @@ pub fn fill(client: &mut Client, contender: Contender, size: Size) -> Result<Vec
     client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off")?;
     if contender.is_supabase() {
         users(client, &held)?;
+        identities(client, &held)?;
     }
     sessions(client, contender, &held)?;
     if contender.is_supabase() {
@@ -67,25 +80,22 @@ pub fn fill(client: &mut Client, contender: Contender, size: Size) -> Result<Vec
 }
 
 fn sessions(client: &mut Client, contender: Contender, held: &[Held]) -> Result<(), Error> {
-    let columns = "auth.sessions (id, user_id, created_at, updated_at, refreshed_at, refresh_token_counter, \
-         refresh_token_hmac_key, user_agent, ip)";
     let key = contender.token().0;
-    let mut copy = Copy(String::new());
+    let mut copy = Copy::default();
     for held in held {
-        let (id, user) = (held.session.to_string(), held.user.to_string());
         copy.row(&[
-            &id,
-            &user,
-            "now",
-            "now",
-            "now",
-            "0",
-            &key,
-            "Mozilla/5.0",
-            "203.0.113.7",
+            ("id", &held.session.to_string()),
+            ("user_id", &held.user.to_string()),
+            ("created_at", "now"),
+            ("updated_at", "now"),
+            ("refreshed_at", "now"),
+            ("refresh_token_counter", "0"),
+            ("refresh_token_hmac_key", &key),
+            ("user_agent", "Mozilla/5.0"),
+            ("ip", "203.0.113.7"),
         ]);
     }
-    copy.send(client, columns)
+    copy.send(client, "auth.sessions")
 }
 
 /// Generation by generation, so that a family is spread over the table, as it is in one that grew.
@@ -97,76 +107,84 @@ fn tokens(
 ) -> Result<(), Error> {
     let mut parents = vec!["\\N".to_owned(); held.len()];
     for generation in 1..=family {
-        let live = generation == family;
-        let mut copy = Copy(String::new());
+        let revoked = if generation == family { "f" } else { "t" };
+        let mut copy = Copy::default();
         for (held, parent) in held.iter_mut().zip(&mut parents) {
             let (stored, token) = contender.token();
             copy.row(&[
-                &Uuid::nil().to_string(),
-                &stored,
-                &held.user.to_string(),
-                if live { "f" } else { "t" },
-                "now",
-                "now",
-                parent,
-                &held.session.to_string(),
+                ("instance_id", &Uuid::nil().to_string()),
+                ("token", &stored),
+                ("user_id", &held.user.to_string()),
+                ("revoked", revoked),
+                ("created_at", "now"),
+                ("updated_at", "now"),
+                ("parent", parent),
+                ("session_id", &held.session.to_string()),
             ]);
             *parent = stored;
             held.token = token;
         }
-        copy.send(
-            client,
-            "auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)",
-        )?;
+        copy.send(client, "auth.refresh_tokens")?;
     }
     Ok(())
 }
 
 fn users(client: &mut Client, held: &[Held]) -> Result<(), Error> {
-    let (mut users, mut identities) = (Copy(String::new()), Copy(String::new()));
+    let mut copy = Copy::default();
     for held in held {
         let user = held.user.to_string();
-        let email = format!("{user}@example.com");
-        let app = r#"{"provider": "email", "providers": ["email"]}"#;
-        let data = format!(r#"{{"sub": "{user}", "email": "{email}"}}"#);
-        users.row(&[
-            &Uuid::nil().to_string(),
-            &user,
-            "authenticated",
-            "authenticated",
-            &email,
-            "$2a$10$abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyza",
-            "now",
-            "",
-            "",
-            app,
-            &data,
-            "now",
-            "now",
+        copy.row(&[
+            ("instance_id", &Uuid::nil().to_string()),
+            ("id", &user),
+            ("aud", "authenticated"),
+            ("role", "authenticated"),
+            ("email", &format!("{user}@example.com")),
+            ("encrypted_password", PASSWORD),
+            ("email_confirmed_at", "now"),
+            ("confirmation_token", ""),
+            ("recovery_token", ""),
+            ("raw_app_meta_data", APP_META_DATA),
+            ("raw_user_meta_data", &user_data(&user)),
+            ("created_at", "now"),
+            ("updated_at", "now"),
         ]);
-        identities.row(&[&user, &user, &data, "email", "now", "now", "now"]);
     }
-    users.send(
-        client,
-        "auth.users (instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, confirmation_token, \
-         recovery_token, raw_app_meta_data, raw_user_meta_data, created_at, updated_at)",
-    )?;
-    identities.send(
-        client,
-        "auth.identities (provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)",
-    )
+    copy.send(client, "auth.users")
+}
+
+fn identities(client: &mut Client, held: &[Held]) -> Result<(), Error> {
+    let mut copy = Copy::default();
+    for held in held {
+        let user = held.user.to_string();
+        copy.row(&[
+            ("provider_id", &user),
+            ("user_id", &user),
+            ("identity_data", &user_data(&user)),
+            ("provider", "email"),
+            ("last_sign_in_at", "now"),
+            ("created_at", "now"),
+            ("updated_at", "now"),
+        ]);
+    }
+    copy.send(client, "auth.identities")
+}
+
+fn user_data(user: &str) -> String {
+    format!(r#"{{"sub": "{user}", "email": "{user}@example.com"}}"#)
 }
 
 fn claims(client: &mut Client, held: &[Held]) -> Result<(), Error> {
-    let mut copy = Copy(String::new());
+    let mut copy = Copy::default();
     for held in held {
-        let id = Uuid::new_v4().to_string();
-        copy.row(&[&held.session.to_string(), "now", "now", "password", &id]);
+        copy.row(&[
+            ("session_id", &held.session.to_string()),
+            ("created_at", "now"),
+            ("updated_at", "now"),
+            ("authentication_method", "password"),
+            ("id", &Uuid::new_v4().to_string()),
+        ]);
     }
-    copy.send(
-        client,
-        "auth.mfa_amr_claims (session_id, created_at, updated_at, authentication_method, id)",
-    )
+    copy.send(client, "auth.mfa_amr_claims")
 }
 
 impl Size {

@@ -2,7 +2,8 @@
 
 use crate::contender::{Contender, Held, Refresher};
 use crate::fill::{Size, fill};
-use crate::server;
+use crate::results::Sample;
+use crate::server::Backend;
 use hdrhistogram::Histogram;
 use postgres::{Client, Config, Error, NoTls};
 use refresh_tokens_tests::{Cluster, by_statements};
@@ -24,7 +25,7 @@ pub struct Target {
 struct Worker {
     client: Client,
     refresher: Box<dyn Refresher>,
-    pid: i32,
+    backend: Backend,
 }
 
 /// When to stop, and how fast to go.
@@ -46,18 +47,6 @@ pub enum Until {
     Elapsed(Duration),
     /// After this many refreshes of a connection.
     Count(usize),
-}
-
-/// What one run of the load measured.
-pub struct Sample {
-    /// Refreshes per second.
-    pub rate: f64,
-    /// Server CPU per refresh, in microseconds: of the backends, not of the server's other processes.
-    pub cpu: f64,
-    /// Refreshes.
-    pub count: u64,
-    /// Latencies in nanoseconds.
-    pub latency: Histogram<u64>,
 }
 
 impl Target {
@@ -107,9 +96,12 @@ impl Target {
         self.config.connect(NoTls)
     }
 
-    /// What the clients hold.
-    pub fn held(&mut self) -> &mut [Held] {
-        &mut self.held
+    /// What one of the clients holds.
+    ///
+    /// # Panics
+    /// The database was filled with nothing.
+    pub fn any_held(&mut self) -> &mut Held {
+        fastrand::choice(&mut self.held).expect("a session")
     }
 
     /// Opens connections until there are `count`, and warms each up: plans are generic then.
@@ -121,14 +113,13 @@ impl Target {
             let mut client = self.connect()?;
             let mut refresher = self.contender.prepare(&mut client)?;
             for _ in 0..20 {
-                let held = fastrand::choice(&mut self.held).expect("a session");
-                refresher.refresh(&mut client, held)?;
+                refresher.refresh(&mut client, self.any_held())?;
             }
-            let pid = server::backend(&mut client)?;
+            let backend = Backend::of(&mut client)?;
             self.workers.push(Worker {
                 client,
                 refresher,
-                pid,
+                backend,
             });
         }
         Ok(())
@@ -157,6 +148,18 @@ impl Target {
         })
     }
 
+    /// Puts the load on the server that one connection makes, as fast as answers come.
+    ///
+    /// # Errors
+    /// As the server raises them.
+    pub fn run_alone(&mut self, until: Until) -> Result<Sample, Error> {
+        self.run(Load {
+            connections: 1,
+            until,
+            rate: None,
+        })
+    }
+
     /// Puts `load` on the server.
     ///
     /// # Errors
@@ -173,8 +176,10 @@ impl Target {
                 .iter_mut()
                 .zip(self.held.chunks_mut(share))
                 .map(|(worker, held)| {
-                    let start = &start;
+                    let (start, seed) = (&start, fastrand::u64(..));
                     scope.spawn(move || {
+                        // Each thread has a generator of its own.
+                        fastrand::seed(seed);
                         start.wait();
                         worker.run(held, load)
                     })
@@ -185,34 +190,24 @@ impl Target {
                 .map(|thread| thread.join().expect("a worker that lives"))
                 .collect()
         });
-        Ok(Sample::sum(samples?))
+        Ok(sum(samples?))
     }
 }
 
 impl Worker {
     fn run(&mut self, held: &mut [Held], load: Load) -> Result<Sample, Error> {
         let mut latency = histogram();
-        let interval = load
-            .rate
-            .map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
-        let cpu = server::cpu_time(self.pid);
+        let cpu = self.backend.cpu();
         let start = Instant::now();
-        let mut due = start;
+        let mut due = Due::new(load, start);
         while !load.until.is_over(latency.len(), start.elapsed()) {
-            let begin = match interval {
-                None => Instant::now(),
-                Some(interval) => {
-                    thread::sleep(due.saturating_duration_since(Instant::now()));
-                    due += interval;
-                    due - interval
-                }
-            };
+            let begin = due.wait();
             let held = fastrand::choice(&mut *held).expect("a session");
             self.refresher.refresh(&mut self.client, held)?;
             latency.saturating_record(nanoseconds(begin.elapsed()));
         }
         let seconds = start.elapsed().as_secs_f64();
-        let cpu = server::cpu_time(self.pid) - cpu;
+        let cpu = self.backend.cpu() - cpu;
         let count = latency.len();
         Ok(Sample {
             rate: count as f64 / seconds,
@@ -220,6 +215,34 @@ impl Worker {
             count,
             latency,
         })
+    }
+}
+
+/// When the next refresh of a connection is due.
+struct Due {
+    /// Between two of them, in an open loop.
+    interval: Option<Duration>,
+    next: Instant,
+}
+
+impl Due {
+    fn new(load: Load, start: Instant) -> Self {
+        let interval = |rate| Duration::from_secs_f64(load.connections as f64 / rate);
+        Self {
+            interval: load.rate.map(interval),
+            next: start,
+        }
+    }
+
+    /// Waits for it, and gives the time from which its latency counts.
+    fn wait(&mut self) -> Instant {
+        let Some(interval) = self.interval else {
+            return Instant::now();
+        };
+        let due = self.next;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        self.next += interval;
+        due
     }
 }
 
@@ -232,29 +255,22 @@ impl Until {
     }
 }
 
-impl Sample {
-    /// The connections' samples as one.
-    fn sum(samples: Vec<Self>) -> Self {
-        let mut sum = Self {
-            rate: 0.0,
-            cpu: 0.0,
-            count: 0,
-            latency: histogram(),
-        };
-        let count: u64 = samples.iter().map(|sample| sample.count).sum();
-        for sample in samples {
-            sum.rate += sample.rate;
-            sum.cpu += sample.cpu * sample.count as f64 / count as f64;
-            sum.count += sample.count;
-            sum.latency += sample.latency;
-        }
-        sum
+/// The connections' samples as one.
+fn sum(samples: Vec<Sample>) -> Sample {
+    let mut sum = Sample {
+        rate: 0.0,
+        cpu: 0.0,
+        count: 0,
+        latency: histogram(),
+    };
+    let count: u64 = samples.iter().map(|sample| sample.count).sum();
+    for sample in samples {
+        sum.rate += sample.rate;
+        sum.cpu += sample.cpu * sample.count as f64 / count as f64;
+        sum.count += sample.count;
+        sum.latency += sample.latency;
     }
-
-    /// The latency that `share` of the refreshes didn't exceed, in microseconds.
-    pub fn quantile(&self, share: f64) -> f64 {
-        self.latency.value_at_quantile(share) as f64 / 1e3
-    }
+    sum
 }
 
 fn histogram() -> Histogram<u64> {

@@ -2,25 +2,26 @@
 //! its own, on a throw-away cluster. Rounds of the contenders interleave: what disturbs the machine
 //! disturbs all of them, and only ratios inside one run are compared.
 
-mod calls;
-mod chart;
 mod contender;
 mod fill;
-mod growth;
 mod load;
 mod measure;
-mod peers;
+mod plan;
+mod progress;
 mod report;
+mod results;
 mod server;
-mod statistics;
 
 use clap::{Parser, ValueEnum as _};
 use contender::Contender;
 use fill::Size;
-use measure::Commit;
+use load::Target;
+use plan::Plan;
 use refresh_tokens_tests::Cluster;
 use report::Report;
+use results::{About, Commit};
 use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 
 /// Measures refresh_tokens against its peers.
@@ -69,10 +70,15 @@ struct Options {
     /// The server's shared_buffers: what a table of ten million tokens takes is 6GB
     #[arg(long, default_value = "1GB")]
     shared_buffers: String,
+    /// Repeats the choices of another run: which session is refreshed, and when
+    #[arg(long, default_value_t = fastrand::u64(..1_000_000_000), hide_default_value = true)]
+    seed: u64,
     /// The folder for results.json and the pictures
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
 }
+
+type Done = Result<(), Box<dyn Error>>;
 
 /// Durable, and no checkpoint inside a round.
 const SERVER: [&str; 4] = [
@@ -84,61 +90,93 @@ const SERVER: [&str; 4] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
+    fastrand::seed(options.seed);
     let buffers = format!("shared_buffers = '{}'", options.shared_buffers);
     let cluster = Cluster::start(&[&SERVER, &[buffers.as_str()][..]].concat());
-    let mut report = Report::new(&options.out, &cluster, &options)?;
-    let size = Size::of(options.rows, options.family);
-
-    let mut targets = Vec::new();
-    for contender in &options.contenders {
-        report.progress(&format!("filling {}", contender.name()));
-        targets.push(load::Target::create(&cluster, *contender, size)?);
+    let mut report = Report::new(&options.out, &about(&options, &cluster)?)?;
+    let mut targets = fill(&options, &cluster)?;
+    contenders(&options, &mut targets, &mut report)?;
+    let mut targets = targets.iter_mut();
+    if let Some(ours) = targets.find(|target| target.contender == Contender::Extension) {
+        extension(&options, &cluster, ours, &mut report)?;
     }
-    let plan = measure::Rounds {
+    growth(&options, &cluster, &mut report)?;
+    report.finish()
+}
+
+fn about(options: &Options, cluster: &Cluster) -> Result<About, Box<dyn Error>> {
+    let mut client = cluster.connect("postgres", "postgres");
+    let version = client.query_one("SHOW server_version", &[])?;
+    Ok(About {
+        postgresql: version.get("server_version"),
+        processors: std::thread::available_parallelism()?.get(),
+        processor: processor(),
+        rows: options.rows,
+        family: options.family,
         rounds: options.rounds,
         seconds: options.seconds,
-        rate: options.rate,
+        seed: options.seed,
+    })
+}
+
+fn processor() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(": ")?.1.to_owned())
+}
+
+fn fill(options: &Options, cluster: &Cluster) -> Result<Vec<Target>, postgres::Error> {
+    let create = |&contender: &Contender| {
+        progress::show(format!("filling {}", contender.name()));
+        Target::create(cluster, contender, options.size())
     };
+    options.contenders.iter().map(create).collect()
+}
+
+/// What is measured of all contenders.
+fn contenders(options: &Options, targets: &mut [Target], report: &mut Report) -> Done {
+    let plan = options.plan();
     for &commit in &options.commit {
-        let runs = measure::throughput(
-            &mut targets,
-            &options.connections,
-            commit,
-            plan,
-            &mut report,
-        )?;
-        report.throughput(commit, &runs)?;
+        let runs = measure::throughput(targets, &options.connections, commit, plan)?;
+        report.refreshes(commit, &runs)?;
     }
-    let costs = measure::costs(&mut targets, plan, &mut report)?;
-    report.costs(&costs)?;
-    if let Some(target) = targets
-        .iter_mut()
-        .find(|target| target.contender == Contender::Extension)
-    {
-        let refusals = measure::refusals(target, plan, &mut report)?;
-        report.refusals(&refusals);
-        let policy = growth::policy(target, plan, &mut report)?;
-        report.policy(&policy);
-        let memory = growth::memory(target, options.calls, &mut report)?;
-        report.memory(&memory);
-        let calls = calls::calls(target, plan, &mut report)?;
-        report.calls(&calls);
-        if !options.no_python {
-            let peers = peers::peers(&cluster, target, size, plan, &mut report)?;
-            report.peers(&peers);
+    report.costs(&measure::costs(targets, plan)?)
+}
+
+/// What is measured of the extension in the table that the contenders have.
+fn extension(options: &Options, cluster: &Cluster, ours: &mut Target, report: &mut Report) -> Done {
+    let plan = options.plan();
+    report.refusals(&measure::refusals(ours, plan)?);
+    report.policy(&measure::policy(ours, plan)?);
+    report.memory(&measure::memory(ours, options.calls)?);
+    report.calls(&measure::calls(ours, plan)?);
+    if !options.no_python {
+        report.peers(&measure::peers(cluster, ours, options.size(), plan)?);
+    }
+    Ok(())
+}
+
+/// What must not grow, in tables made for it.
+fn growth(options: &Options, cluster: &Cluster, report: &mut Report) -> Done {
+    let plan = options.plan();
+    report.users(&measure::users(cluster, &options.users, plan)?);
+    report.families(&measure::families(cluster, &options.families, plan)?)?;
+    let sizes = options.scale.iter().copied().filter(|&rows| rows > 0);
+    let sizes: Vec<_> = sizes.collect();
+    let scales = measure::scale(cluster, &sizes, options.family, plan)?;
+    report.scale(&scales)
+}
+
+impl Options {
+    fn size(&self) -> Size {
+        Size::of(self.rows, self.family)
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            rounds: self.rounds,
+            seconds: self.seconds,
+            rate: self.rate,
         }
     }
-    let users = calls::users(&cluster, &options.users, plan, &mut report)?;
-    report.users(&users);
-    let families = growth::families(&cluster, &options.families, plan, &mut report)?;
-    report.families(&families)?;
-    let sizes: Vec<_> = options
-        .scale
-        .iter()
-        .copied()
-        .filter(|&rows| rows > 0)
-        .collect();
-    let scales = growth::scale(&cluster, &sizes, options.family, plan, &mut report)?;
-    report.scale(&scales)?;
-    report.finish()
 }

@@ -1,4 +1,4 @@
-//! What is measured: ways to swap a refresh token for its child.
+//! What is measured: ways to rotate a refresh token.
 
 mod single;
 mod supabase;
@@ -37,7 +37,7 @@ pub struct Held {
 
 /// One connection's prepared statements.
 pub trait Refresher: Send {
-    /// Swaps the token of `held` for its child.
+    /// Rotates the token of `held`.
     ///
     /// # Errors
     /// As the server raises them.
@@ -133,6 +133,6 @@ impl Contender {
 
 /// 43 characters, like a digest.
 fn random_digest() -> String {
-    let bytes = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+    let bytes: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
     data_encoding::BASE64URL_NOPAD.encode(&bytes)
 }

@@ -28,7 +28,7 @@ pub struct Function(Statement);
 impl Function {
     /// Prepares `call`, of which the token is `$1`.
     pub fn prepare(client: &mut Client, call: &str) -> Result<Self, Error> {
-        let sql = format!("SELECT status::text, refresh_token FROM {call}");
+        let sql = format!("SELECT status::text AS status, refresh_token FROM {call}");
         client.prepare(&sql).map(Self)
     }
 }
@@ -36,8 +36,9 @@ impl Function {
 impl Refresher for Function {
     fn refresh(&mut self, client: &mut Client, held: &mut Held) -> Result<(), Error> {
         let row = client.query_one(&self.0, &[&held.token])?;
-        assert_eq!(row.get::<_, &str>(0), "rotated", "a live token is rotated");
-        held.token = row.get(1);
+        let status: &str = row.get("status");
+        assert_eq!(status, "rotated", "a live token is rotated");
+        held.token = row.get("refresh_token");
         Ok(())
     }
 }

@@ -135,9 +135,9 @@ impl V1 {
     /// Statements 1 to 6, and again 9 to 12, 14 and 15: a lock in between each.
     fn read_token(&self, client: &mut Client, held: &Held) -> Result<i64, Error> {
         let row = client.query_one(&self.token, &[&held.token])?;
-        assert!(!row.get::<_, bool>(4), "the token is live");
+        assert!(!row.get::<_, bool>("revoked"), "the token is live");
         self.common.read_user(client, held.user)?;
-        Ok(row.get(1))
+        Ok(row.get("id"))
     }
 }
 
@@ -202,7 +202,7 @@ impl Refresher for V2 {
         self.common.lock_session(client, held.session)?;
         let session = self.common.read_session(client, held.session)?;
         self.common.read_user(client, held.user)?;
-        let counter: i64 = session.get(7);
+        let counter: i64 = session.get("refresh_token_counter");
         let now = SystemTime::now();
         client.execute(&self.count, &[&(counter + 1), &now, &held.session])?;
         audit(client, held.user, "token_refreshed")?;

@@ -22,6 +22,19 @@ fn setting(text: &str, name: &str) -> String {
     value.trim_matches(['\'', '"']).to_owned()
 }
 
+/// The major versions that the crate has a feature for, as PGXN writes a range.
+fn supported_postgresql() -> String {
+    let cargo = text("Cargo.toml");
+    let majors = cargo.lines().filter_map(|line| {
+        let (feature, _) = line.split_once(" = ")?;
+        feature.strip_prefix("pg")?.parse::<u32>().ok()
+    });
+    let (first, last) = majors.fold((u32::MAX, 0), |(first, last), major| {
+        (first.min(major), last.max(major))
+    });
+    format!(">= {first}.0.0, < {}.0.0", last + 1)
+}
+
 /// What `META.json` has at `path`, as PostgreSQL reads JSON.
 fn meta(client: &mut Client, path: &str) -> Option<String> {
     let sql = "SELECT $1::text::json #>> $2::text::text[]";
@@ -37,6 +50,7 @@ fn what_pgxn_is_told_agrees_with_the_crate_and_the_control_file() {
     let comment = setting(&control, "comment");
     // The workspace's tables before the package's have no version.
     let version = setting(&text("Cargo.toml"), "version");
+    let postgresql = supported_postgresql();
     for (path, value) in [
         ("{name}", "refresh_tokens"),
         ("{abstract}", &comment),
@@ -44,7 +58,8 @@ fn what_pgxn_is_told_agrees_with_the_crate_and_the_control_file() {
         ("{license}", "postgresql"),
         ("{provides,refresh_tokens,abstract}", &comment),
         ("{provides,refresh_tokens,version}", &version),
-        ("{prereqs,runtime,requires,PostgreSQL}", "15.0.0"),
+        ("{prereqs,build,requires,PostgreSQL}", &postgresql),
+        ("{prereqs,runtime,requires,PostgreSQL}", &postgresql),
         ("{meta-spec,version}", "1.0.0"),
     ] {
         assert_eq!(meta(&mut client, path).as_deref(), Some(value), "{path}");
@@ -52,9 +67,11 @@ fn what_pgxn_is_told_agrees_with_the_crate_and_the_control_file() {
     for path in ["{maintainer}", "{meta-spec,url}"] {
         assert!(meta(&mut client, path).is_some(), "PGXN wants {path}");
     }
-    for path in ["file", "docfile"] {
+    // PGXN's client takes an extension whose file isn't SQL for none, and doesn't load it.
+    for (path, ending) in [("file", ".sql"), ("docfile", ".md")] {
         let name = meta(&mut client, &format!("{{provides,refresh_tokens,{path}}}"));
-        assert!(file(&name.expect("a path")).is_file(), "{path}");
+        let name = name.expect("a path");
+        assert!(name.ends_with(ending) && file(&name).is_file(), "{path}");
     }
     // The Debian package names the same maintainer.
     let maintainer = meta(&mut client, "{maintainer}").expect("checked above");

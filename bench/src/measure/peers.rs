@@ -1,27 +1,25 @@
 //! OAuth libraries for Python, each a program of its own (bench/peers/refresh.py) that takes its turn.
 
 use crate::fill::Size;
-use crate::load::{Load, Target, Until};
-use crate::measure::Rounds;
-use crate::report::Report;
+use crate::load::{Target, Until};
+use crate::plan::Plan;
+use crate::progress;
+use crate::results::Peer;
 use refresh_tokens_tests::Cluster;
 use serde_json::Value;
 use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-const SCRIPT: &str = include_str!("../peers/refresh.py");
+const SCRIPT: &str = include_str!("../../peers/refresh.py");
+const OURS: &str = "extension";
 const LIBRARIES: [&str; 2] = ["django-oauth-toolkit", "authlib"];
 
-/// Refreshes of one connection with synchronous_commit off: this extension's, or a library's.
-pub struct Peer {
-    /// Who.
-    pub name: &'static str,
-    /// Milliseconds of a refresh, client and server, round by round.
-    pub time: Vec<f64>,
-    /// Server CPU in microseconds, round by round.
-    pub cpu: Vec<f64>,
+/// What a refresh took in one round.
+struct Refresh {
+    milliseconds: f64,
+    /// Microseconds of the server's.
+    cpu: f64,
 }
 
 /// A running program, whose tables are filled.
@@ -39,6 +37,7 @@ impl Program {
         let mut process = Command::new(python)
             .args(["-c", SCRIPT, library])
             .args([size.sessions.to_string(), size.family.to_string()])
+            .arg(fastrand::u64(..).to_string())
             .env("PGHOST", cluster.socket())
             .env("PGDATABASE", &database)
             .env("PGUSER", "postgres")
@@ -67,16 +66,15 @@ impl Program {
         Ok(line)
     }
 
-    /// Milliseconds and server CPU microseconds of a refresh.
-    fn round(&mut self, seconds: f64) -> Result<(f64, f64), Box<dyn Error>> {
+    fn round(&mut self, seconds: f64) -> Result<Refresh, Box<dyn Error>> {
         writeln!(self.input, "{seconds}")?;
         let sample: Value = serde_json::from_str(&self.line()?)?;
         let number = |name: &str| sample[name].as_f64().expect("a number");
         let refreshes = number("refreshes");
-        Ok((
-            number("seconds") * 1e3 / refreshes,
-            number("cpu") * 1e6 / refreshes,
-        ))
+        Ok(Refresh {
+            milliseconds: number("seconds") * 1e3 / refreshes,
+            cpu: number("cpu") * 1e6 / refreshes,
+        })
     }
 }
 
@@ -96,43 +94,40 @@ pub fn peers(
     cluster: &Cluster,
     ours: &mut Target,
     size: Size,
-    plan: Rounds,
-    report: &mut Report,
+    plan: Plan,
 ) -> Result<Vec<Peer>, Box<dyn Error>> {
     let mut programs = Vec::new();
     for library in LIBRARIES {
-        report.progress(&format!("filling the tables of {library}"));
+        progress::show(format!("filling the tables of {library}"));
         programs.push(Program::start(cluster, library, size)?);
     }
     ours.open(1)?;
     ours.set("synchronous_commit", "off")?;
-    let mut peers: Vec<_> = ["extension"]
-        .into_iter()
-        .chain(LIBRARIES)
-        .map(|name| Peer {
-            name,
-            time: Vec::new(),
-            cpu: Vec::new(),
-        })
-        .collect();
-    // The first round warms up.
-    for round in 0..=plan.rounds {
-        report.progress(&format!("libraries for Python: round {round}"));
-        let sample = ours.run(Load {
-            connections: 1,
-            until: Until::Elapsed(Duration::from_secs_f64(plan.seconds)),
-            rate: None,
-        })?;
-        let mut samples = vec![(1e3 / sample.rate, sample.cpu)];
+    let mut peers: Vec<_> = [OURS].into_iter().chain(LIBRARIES).map(peer).collect();
+    for round in plan.with_warm_up() {
+        progress::show(format!("libraries for Python: {round}"));
+        let sample = ours.run_alone(Until::Elapsed(plan.duration()))?;
+        let mut refreshes = vec![Refresh {
+            milliseconds: 1e3 / sample.rate,
+            cpu: sample.cpu,
+        }];
         for program in &mut programs {
-            samples.push(program.round(plan.seconds)?);
+            refreshes.push(program.round(plan.seconds)?);
         }
-        if round > 0 {
-            for (peer, (time, cpu)) in peers.iter_mut().zip(samples) {
-                peer.time.push(time);
-                peer.cpu.push(cpu);
+        if round.counts() {
+            for (peer, refresh) in peers.iter_mut().zip(refreshes) {
+                peer.time.push(refresh.milliseconds);
+                peer.cpu.push(refresh.cpu);
             }
         }
     }
     Ok(peers)
+}
+
+fn peer(name: &'static str) -> Peer {
+    Peer {
+        name,
+        time: Vec::new(),
+        cpu: Vec::new(),
+    }
 }

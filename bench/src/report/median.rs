@@ -15,7 +15,7 @@ pub struct Median {
 }
 
 impl Median {
-    /// Of `values`, of which there must be one.
+    /// Of `values`; without any, nothing is a number.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -33,6 +33,18 @@ impl Median {
             f64::midpoint(values[middle - 1], values[middle])
         };
         Self { median, low, high }
+    }
+
+    /// Of the ratios round by round: what disturbed a round disturbed both sides of it.
+    pub fn of_ratios(
+        ours: impl IntoIterator<Item = f64>,
+        theirs: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        Self::of(
+            ours.into_iter()
+                .zip(theirs)
+                .map(|(ours, theirs)| ours / theirs),
+        )
     }
 
     /// As JSON.
