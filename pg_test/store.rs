@@ -5,11 +5,10 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::error::Error;
-    use crate::store::{self, Caller, Claim, Held, NewSession, Store};
+    use crate::random::random;
+    use crate::store::{self, Caller, Family, Lookup, NewSession, Store};
     use pgrx::prelude::*;
-    use refresh_tokens_core::tokens::Digest;
-    use refresh_tokens_core::tokens::{DerivationKey, Descent, descend};
-    use refresh_tokens_core::tokens::{Slot, Token};
+    use refresh_tokens_core::tokens::{DerivationKey, Descent, Digest, Slot, Token, descend};
     use refresh_tokens_core::verdict::Presented;
     use uuid::Uuid;
 
@@ -20,7 +19,7 @@ mod tests {
     const SESSION: Uuid = Uuid::from_u128(0x1234);
 
     fn login(store: &Store<'_>) -> Token {
-        let token = Token::first(Slot::of(SESSION), &[7; 32]);
+        let token = Token::new(Slot::of(SESSION), &[7; 32]);
         let new = NewSession::default();
         store
             .issue(SESSION, "alice", &token.digest(), new, store::now())
@@ -28,9 +27,13 @@ mod tests {
         token
     }
 
-    fn claim(store: &Store<'_>, token: &Token) -> Box<Held> {
-        match store.claim(&token.digest()).unwrap() {
-            Claim::Held(held) | Claim::Found(held) => held,
+    fn fresh_key() -> DerivationKey {
+        random().map(DerivationKey::new).unwrap()
+    }
+
+    fn lock(store: &Store<'_>, token: &Token) -> Box<Family> {
+        match store.lock(&token.digest()).unwrap() {
+            Lookup::LockedFamily(family) | Lookup::LockedLive(family) => family,
             _ => panic!("the token is there"),
         }
     }
@@ -46,60 +49,63 @@ mod tests {
     #[pg_test]
     fn an_unknown_digest_is_not_found() {
         with_store(|store| {
-            let claim = store.claim(&Digest::of("nobody's")).unwrap();
-            assert!(matches!(claim, Claim::NotFound));
+            let lookup = store.lock(&Digest::of("nobody's")).unwrap();
+            assert!(matches!(lookup, Lookup::NotFound));
         });
     }
 
     #[pg_test]
-    fn a_claim_shows_the_family() {
+    fn a_lookup_shows_the_family() {
         with_store(|store| {
             let first = login(store);
-            let held = claim(store, &first);
-            assert_eq!(held.facts.presented, Presented::Live);
-            assert_eq!(held.facts.session.id, Some(SESSION));
-            assert_eq!(held.facts.live, None);
-            assert!(held.key.is_none() && held.chain.is_none());
+            let family = lock(store, &first);
+            assert_eq!(family.facts.presented, Presented::Live);
+            assert_eq!(family.facts.session.id, Some(SESSION));
+            assert_eq!(family.facts.live, None);
+            assert!(family.key.is_none() && family.orphans.is_none());
 
-            let key = DerivationKey::generate().unwrap();
-            let child = first.child(&key);
+            let key = fresh_key();
+            let child = key.child_of(&first);
             store
-                .rotate(&held, &child.digest(), &key, &NOBODY)
+                .rotate(&family, &child.digest(), &key, &NOBODY)
                 .unwrap()
                 .unwrap();
-            let held = claim(store, &first);
-            assert!(matches!(held.facts.presented, Presented::Revoked(Some(_))));
-            assert!(held.facts.live.unwrap().replaced_presented);
-            assert_eq!(held.live.unwrap().1, child.digest().as_str());
-            assert_eq!((held.key, held.rotations), (Some(key), 1));
+            let family = lock(store, &first);
+            assert!(matches!(
+                family.facts.presented,
+                Presented::Revoked(Some(_))
+            ));
+            assert!(family.facts.live.unwrap().replaced_presented);
+            assert_eq!(family.live.unwrap().1, child.digest().as_str());
+            assert_eq!((family.key, family.rotations), (Some(key), 1));
         });
     }
 
-    /// The write tests and sets: who changes a row without the session's lock makes it miss, and then
+    /// The write tests and sets: whoever changes a row without the session's lock makes it miss, and then
     /// nothing is changed.
     #[pg_test]
-    fn a_token_is_swapped_once() {
+    fn a_token_is_rotated_once() {
         assert_missed("UPDATE auth.refresh_tokens SET revoked = true");
     }
 
     #[pg_test]
-    fn a_token_is_swapped_in_the_locked_session_alone() {
+    fn a_token_is_rotated_in_the_locked_session_alone() {
         assert_missed("UPDATE auth.refresh_tokens SET session_id = NULL");
     }
 
-    /// Claims a token, runs `change`, and expects the write to find nothing and to change nothing.
+    /// Locks a token, runs `change`, and expects the write to find nothing and to change nothing.
     fn assert_missed(change: &str) {
         with_store(|store| {
             // Only another transaction can come between, where no statement is run (tests/tests/store/fast_path.rs).
             Spi::run("SET LOCAL refresh_tokens.fast_path = off").unwrap();
-            let held = {
+            let family = {
                 let first = login(store);
-                claim(store, &first)
+                lock(store, &first)
             };
             Spi::run(change).unwrap();
-            let key = DerivationKey::generate().unwrap();
+            let key = fresh_key();
             let missed = store
-                .rotate(&held, &Digest::of("child"), &key, &NOBODY)
+                .rotate(&family, &Digest::of("child"), &key, &NOBODY)
                 .unwrap();
             assert_eq!(missed, None);
             let changed = Spi::get_one::<bool>(
@@ -114,13 +120,13 @@ mod tests {
     fn a_descent_needs_its_rows() {
         with_store(|store| {
             let first = login(store);
-            let key = DerivationKey::generate().unwrap();
-            let (child, grandchild) = (first.child(&key), first.child(&key).child(&key));
+            let key = fresh_key();
+            let (child, grandchild) = (key.child_of(&first), key.child_of(&key.child_of(&first)));
             let way = |live: &Token| -> Descent {
                 descend(&first, &key, live.digest().as_str(), 2).unwrap()
             };
             store
-                .rotate(&claim(store, &first), &child.digest(), &key, &NOBODY)
+                .rotate(&lock(store, &first), &child.digest(), &key, &NOBODY)
                 .unwrap();
             assert!(store.descends(SESSION, &way(&child)).unwrap());
             assert!(!store.descends(Uuid::nil(), &way(&child)).unwrap());

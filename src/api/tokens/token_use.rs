@@ -48,7 +48,7 @@ impl<'a> TokenUse<'a> {
             match self.attempt(&digest, client_id, caller, fresh_key)? {
                 Attempt::Answered(grant) => {
                     counters::count(grant.status);
-                    return Ok(grant);
+                    return Ok(*grant);
                 }
                 Attempt::Changed => failure = Error::Contended,
                 Attempt::NotWritten => failure = Error::NotWritten,
@@ -71,19 +71,19 @@ impl<'a> TokenUse<'a> {
             if self.verdict(family, client_id) == Verdict::Rotate
                 && let Some(grant) = self.apply(Verdict::Rotate, family, caller, fresh_key)?
             {
-                return Ok(Attempt::Answered(grant));
+                return Ok(Attempt::answered(grant));
             }
             lookup = self.store.read_locked(digest)?;
         }
         let mut family = match lookup {
-            Lookup::NotFound => return Ok(Attempt::Answered(Grant::refused(Status::NotFound))),
+            Lookup::NotFound => return Ok(Attempt::answered(Grant::refused(Status::NotFound))),
             Lookup::LockedLive(_) | Lookup::Changed => return Ok(Attempt::Changed),
             Lookup::LockedFamily(family) => family,
         };
         let verdict = self.verdict(&family, client_id);
         let grant = self.apply(verdict, &mut family, caller, fresh_key)?;
         // A token that is live under the lock is revoked by no other transaction.
-        Ok(grant.map_or(Attempt::NotWritten, Attempt::Answered))
+        Ok(grant.map_or(Attempt::NotWritten, Attempt::answered))
     }
 
     fn verdict(&self, family: &Family, client_id: Option<&str>) -> Verdict {
@@ -372,11 +372,17 @@ impl<'a> TokenUse<'a> {
 
 /// What came of one attempt to use a token.
 enum Attempt {
-    Answered(Grant),
+    Answered(Box<Grant>),
     /// The row changed between lookup and lock.
     Changed,
     /// The token is live under the lock and was not rotated.
     NotWritten,
+}
+
+impl Attempt {
+    fn answered(grant: Grant) -> Self {
+        Self::Answered(Box::new(grant))
+    }
 }
 
 /// Reads a token that is presented to be used; none, and counted as such, if it is malformed.
