@@ -68,7 +68,7 @@ enum EventsSetting {
 pub fn register() {
     GucRegistry::define_bool_guc(
         c"refresh_tokens.rotation",
-        c"Swaps a refresh token for its child when it is used.",
+        c"Rotates a refresh token when it is used.",
         c"Off: sender-constrained clients keep one token (FAPI 2.0).",
         &ROTATION,
         GucContext::Suset,

@@ -67,7 +67,7 @@ pub fn register() {
     );
     GucRegistry::define_int_guc(
         c"refresh_tokens.trusted_proxies",
-        c"How many proxies in front of the gateway append to X-Forwarded-For. 0: the header is not believed.",
+        c"How many proxies in front of PostgREST append to X-Forwarded-For. 0: the header is not believed.",
         c"",
         &TRUSTED_PROXIES,
         0,

@@ -237,7 +237,7 @@ mod tests {
             prop_assert_eq!(headers.user_agent(), Some(&*agent.replace('\0', "\u{fffd}")));
         }
 
-        /// No text that a gateway hands on does more than say nothing.
+        /// No text that PostgREST passes does more than say nothing.
         #[test]
         fn any_text_is_read(text in any::<String>()) {
             let headers = Headers::parse(&text);

@@ -82,7 +82,7 @@ pub(in crate::api) fn serve(
     Ok(respond(answer))
 }
 
-/// Hands `answer` to the gateway: its body is what the function returns.
+/// Passes `answer` to PostgREST: its body is what the function returns.
 pub(in crate::api) fn respond(answer: Answer) -> JsonB {
     postgrest::respond(&answer);
     JsonB(answer.body)
@@ -147,7 +147,7 @@ impl Call<'_> {
     }
 
     /// Who has shown to be calling: an accepted `client` by its secret, or a user by an access token that the
-    /// gateway has verified, and whose session is live.
+    /// PostgREST has verified, and whose session is live.
     ///
     /// A secret shows something only where the hook refuses the same client without one: else it accepts
     /// whatever a public client sends along.
