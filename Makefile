@@ -1,13 +1,14 @@
 # The work is done by scripts/; what they install and build lies in a cache folder outside of this one.
 
 .PHONY: help all install uninstall installcheck bench demo demo-postgrest test test-install test-matrix test-package \
-	lint package setup
+	lint fuzz package setup
 
 help:
 	@echo "make demo        show a token's life on a throw-away PostgreSQL server"
 	@echo "make demo-postgrest  show it in use through PostgREST: the application in examples/postgrest"
 	@echo "make test        run every test (T=name: those whose name contains it)"
 	@echo "make test-matrix run every test with PostgreSQL 15, 17 and 18, each in a Debian of its own (as root; PG=17: one)"
+	@echo "make fuzz        feed the rules with what nobody thought of, a minute each (SECONDS_EACH=..., T=token: one)"
 	@echo "make lint        check format, lints, documentation, dependencies, shell scripts and the installed SQL"
 	@echo "                 (ADVISORIES=required: fail where the database of advisories can't be fetched)"
 	@echo "make package     build a Debian package in target/package/"
@@ -24,5 +25,5 @@ help:
 	@echo
 	@echo "All but uninstall and installcheck first install what is missing. PG=15 chooses the major version of PostgreSQL."
 
-all install uninstall installcheck bench demo demo-postgrest test test-install test-matrix test-package lint package setup:
+all install uninstall installcheck bench demo demo-postgrest test test-install test-matrix test-package lint fuzz package setup:
 	@scripts/$@
