@@ -21,49 +21,60 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The tests that there are, by each of their names, and the isolation specs.
+/// The folders with tests.
+const FOLDERS: [&str; 5] = ["src", "core/src", "pg_test", "tests/src", "tests/tests"];
+
+/// The tests that there are, by the names that a row may give them; and the isolation specs.
 fn tests() -> BTreeSet<String> {
+    let mut found = Vec::new();
     let mut tests = BTreeSet::new();
-    for folder in ["core", "src", "pg_test", "tests/src", "tests/tests"] {
-        for file in files(&root().join(folder)) {
+    for folder in FOLDERS.map(|folder| root().join(folder)) {
+        for file in files(&folder) {
             let source = fs::read_to_string(&file).expect("a source");
-            let path = file.strip_prefix(root()).expect("a file of the checkout");
-            let functions = functions(&source);
-            tests.extend(functions.iter().flat_map(|test| names(path, test)));
+            let path = file.strip_prefix(&folder).expect("a file of the folder");
+            let path = path.with_extension("");
+            let functions = functions(&source).into_iter();
+            found.extend(functions.map(|function| (path.display().to_string(), function)));
+            tests.extend(specs(&source).into_iter().filter(|spec| {
+                let file = root().join("tests/isolation/specs").join(spec);
+                file.is_file()
+            }));
         }
     }
-    let runner = root().join("tests/tests/tokens/isolation.rs");
-    let runner = fs::read_to_string(runner).expect("a source");
-    tests.extend(specs(&runner).into_iter().filter(|spec| {
-        let file = root().join("tests/isolation/specs").join(spec);
-        file.is_file()
-    }));
+    tests.extend(names(&found));
     tests
 }
 
-/// What the function `test` in the file `path` may be called: by the file, with as many of its folders as wanted, and
-/// by the last folder alone.
-fn names(path: &Path, test: &str) -> Vec<String> {
-    let path = path.with_extension("");
-    let mut parts: Vec<_> = path
-        .iter()
-        .map(|part| part.to_str().expect("UTF-8"))
-        .collect();
-    if matches!(parts.last(), Some(&("main" | "mod"))) {
-        parts.pop();
+/// The names of tests that are in files with these paths: the function, behind the file's path or an end of it. A
+/// function that no other test is called like is found behind any file, so a row outlives a file that is moved.
+fn names(tests: &[(String, String)]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut times = BTreeMap::<&str, usize>::new();
+    for (path, function) in tests {
+        *times.entry(function).or_default() += 1;
+        let path = path.trim_end_matches("/mod");
+        let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+        let ends = ends.chain([path]);
+        names.extend(ends.map(|end| format!("{end}::{function}")));
     }
-    let folders = (0..parts.len()).map(|first| parts[first..].join("/"));
-    let last = parts.iter().rev().nth(1).map(|folder| folder.to_string());
-    folders
-        .chain(last)
-        .map(|place| format!("{place}::{test}"))
-        .collect()
+    let unique = times.into_iter().filter(|(_, times)| *times == 1);
+    names.extend(unique.map(|(function, _)| format!("::{function}")));
+    names
 }
 
-/// All sources below `folder`.
+/// Whether `name` is one of `tests`.
+fn is_there(name: &str, tests: &BTreeSet<String>) -> bool {
+    let function = name.rfind("::").map_or(name, |at| &name[at..]);
+    tests.contains(name) || tests.contains(function)
+}
+
+/// All sources below `folder`; none if there is no such folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found;
+    };
+    for entry in entries {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             found.extend(files(&path));
@@ -125,7 +136,7 @@ fn mistakes(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
             Some((_, true)) if named.is_empty() => mistakes.push(format!("{id} has no test")),
             Some(_) => {}
         }
-        let unknown = named.into_iter().filter(|test| !tests.contains(*test));
+        let unknown = named.into_iter().filter(|test| !is_there(test, tests));
         mistakes.extend(unknown.map(|test| format!("{id}: there is no {test}")));
     }
     let doubled = rows.iter().filter(|(_, times)| **times > 1);
@@ -172,21 +183,24 @@ fn a_mistake_in_a_row_is_found() {
 }
 
 #[test]
-fn a_test_is_named_by_its_file_or_its_folder() {
-    let names = |path: &str| names(Path::new(path), "runs");
-    assert_eq!(
-        names("tests/oauth/hook.rs"),
-        [
-            "tests/oauth/hook::runs",
-            "oauth/hook::runs",
-            "hook::runs",
-            "oauth::runs"
-        ]
-    );
-    assert_eq!(
-        names("tests/oauth/main.rs"),
-        ["tests/oauth::runs", "oauth::runs", "tests::runs"]
-    );
+fn a_test_is_found_by_its_file_and_by_its_name_alone() {
+    let test = |path: &str, function: &str| (path.to_owned(), function.to_owned());
+    let tests = names(&[
+        test("tokens/token/tests", "round_trip"),
+        test("statuses", "twice"),
+        test("events/mod", "twice"),
+    ]);
+    for name in [
+        "token/tests::round_trip",
+        "moved::round_trip",
+        "statuses::twice",
+        "events::twice",
+    ] {
+        assert!(is_there(name, &tests), "{name}");
+    }
+    for name in ["moved::twice", "statuses::gone", "round_trip"] {
+        assert!(!is_there(name, &tests), "{name}");
+    }
 }
 
 #[test]
