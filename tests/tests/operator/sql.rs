@@ -67,7 +67,10 @@ fn every_other_script() {
     for name in SCRIPTS {
         assert!(scripts.contains(*name), "there is no {name}.sql");
     }
-    for name in scripts.iter().filter(|name| !SCRIPTS.contains(&name.as_str())) {
+    for name in scripts
+        .iter()
+        .filter(|name| !SCRIPTS.contains(&name.as_str()))
+    {
         check(name);
     }
 }
