@@ -8,9 +8,8 @@ use std::fs;
 use std::path::Path;
 
 /// The parameters that are known, as the file names them, and their defaults.
-const PARAMETERS: [(&str, &str); 11] = [
+const PARAMETERS: [(&str, &str); 10] = [
     ("db-anon-role", ""),
-    ("db-extra-search-path", "public"),
     ("db-pre-config", ""),
     ("db-pre-request", ""),
     ("db-schemas", "public"),
@@ -23,9 +22,8 @@ const PARAMETERS: [(&str, &str); 11] = [
 ];
 
 /// What may be set in the database.
-const IN_DATABASE: [&str; 7] = [
+const IN_DATABASE: [&str; 6] = [
     "db-anon-role",
-    "db-extra-search-path",
     "db-pre-request",
     "db-schemas",
     "db-tx-end",
@@ -147,19 +145,6 @@ impl Config {
     pub fn list(&self, name: &str) -> Vec<&str> {
         let names = self.get(name).split(',').map(str::trim);
         names.filter(|name| !name.is_empty()).collect()
-    }
-
-    /// What the signatures of access tokens are verified with: a JWK set, a JWK, or a passphrase.
-    pub fn jwt_secret(&self) -> Option<String> {
-        let secret = self.optional("jwt-secret")?;
-        Some(match secret.strip_prefix('@') {
-            None => secret.to_owned(),
-            Some(path) => {
-                let secret =
-                    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-                secret.trim_end_matches('\n').to_owned()
-            }
-        })
     }
 }
 

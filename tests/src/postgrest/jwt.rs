@@ -33,10 +33,10 @@ pub fn authenticate(config: &Config, request: &Request) -> Result<Caller, Refusa
     let mut claims = match bearer(request) {
         None => Map::new(),
         Some(token) => {
-            let secret = config.jwt_secret();
+            let secret = config.optional("jwt-secret");
             let secret =
                 secret.ok_or_else(|| Refusal::new(500, "PGRST300", "Server lacks JWT secret"))?;
-            let claims = verify(token, &keys(&secret))?;
+            let claims = verify(token, &keys(secret))?;
             validate(&claims, config.optional("jwt-aud"))?;
             claims
         }

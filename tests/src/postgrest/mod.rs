@@ -10,13 +10,14 @@
 //! Left out, and answered with 501 so that no test takes it for PostgREST's answer:
 //! - what else a query string can ask for: filters, `order`, `limit`, `columns`, `and`, `or`, a `select` of more;
 //! - writing to tables, a query on a table, embedding, the root with its OpenAPI description, OPTIONS and CORS;
-//! - bodies and answers in CSV, bodies for one unnamed parameter of type text, xml or bytea, media type handlers;
+//! - bodies and answers in CSV, answers that are one object of a list;
 //! - each `Prefer` but `tx=commit` and `tx=rollback`;
 //! - SQLSTATEs 40001 and 40P01: PostgREST 13 calls the function again, at once and for ever.
 //!
-//! Left out, and never asked for here: VARIADIC parameters, one object of a list, RSA and the longer hashes in tokens, a
-//! role claim elsewhere than at `role`, the cache of the schema (the model looks each time, so nobody has to say that it
-//! changed), `statement_timeout` of a function, and the isolation level of a role.
+//! Left out, and never asked for here: bodies for one unnamed parameter of type text, xml or bytea (they hand over
+//! nothing), VARIADIC parameters, media type handlers, `request.cookies`, Content-Range, `db-extra-search-path`, RSA and
+//! the longer hashes in tokens, a role claim elsewhere than at `role`, the cache of the schema (the model looks each
+//! time, so nobody has to say that it changed), `statement_timeout` of a function, and the isolation level of a role.
 
 pub mod application;
 mod arguments;

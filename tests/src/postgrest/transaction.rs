@@ -45,7 +45,6 @@ pub enum Shape {
 /// What the main query came to.
 struct Outcome {
     body: String,
-    rows: i64,
     status: Option<String>,
     headers: Option<String>,
 }
@@ -62,7 +61,7 @@ pub fn run(
     plan: &Plan,
 ) -> Result<Response, Refusal> {
     let end = End::of(config, request)?;
-    let settings = settings(client, config, caller, request, &plan.schema);
+    let settings = settings(client, caller, request, &plan.schema);
     let outcome = settings.and_then(|settings| transact(client, config, &settings, plan, end));
     let outcome = outcome.map_err(|error| Refusal::from_database(&error, caller.is_anonymous))?;
     // By now it is committed, whatever becomes of the answer.
@@ -98,21 +97,20 @@ fn transact(
 /// Names and values, in order.
 fn settings(
     client: &mut Client,
-    config: &Config,
     caller: &Caller,
     request: &Request,
     schema: &str,
 ) -> Result<Vec<(String, String)>, Error> {
-    let mut settings = vec![("search_path".to_owned(), search_path(config, schema))];
+    let mut settings = vec![("search_path".to_owned(), search_path(schema))];
     settings.extend(role_settings(client, &caller.role)?);
     settings.push(("role".to_owned(), caller.role.clone()));
     settings.extend(request_settings(caller, request));
     Ok(settings)
 }
 
-fn search_path(config: &Config, schema: &str) -> String {
-    let schemas = std::iter::once(schema).chain(config.list("db-extra-search-path"));
-    schemas.map(quote).collect::<Vec<_>>().join(", ")
+/// The schema of the request, and what `db-extra-search-path` is by default.
+fn search_path(schema: &str) -> String {
+    format!("{}, \"public\"", quote(schema))
 }
 
 /// Page "Transactions", "Impersonated Role Settings": those that the connecting role may set.
@@ -142,19 +140,12 @@ fn request_settings(caller: &Caller, request: &Request) -> Vec<(String, String)>
         .forged_headers
         .clone()
         .unwrap_or_else(|| object(headers.collect()));
-    let cookies = request
-        .header_value("cookie")
-        .unwrap_or_default()
-        .split(';');
-    let cookies = cookies.filter_map(|cookie| cookie.trim().split_once('='));
-    let cookies = cookies.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let claims = Value::Object(caller.claims.clone()).to_string();
     [
         ("request.jwt.claims", claims),
         ("request.method", request.method.clone()),
         ("request.path", request.path.clone()),
         ("request.headers", headers),
-        ("request.cookies", object(cookies.collect())),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -184,7 +175,7 @@ fn main_query(transaction: &mut Transaction<'_>, plan: &Plan) -> Result<Outcome,
     let setting = |name: &str| format!("nullif(pg_catalog.current_setting('{name}', true), '')");
     let sql = format!(
         "WITH called AS MATERIALIZED (SELECT {call}{limit})
-         SELECT ({body})::text, pg_catalog.count(*), {status}, {headers} FROM called",
+         SELECT ({body})::text, {status}, {headers} FROM called",
         call = plan.call.expression,
         limit = if plan.is_called { "" } else { " LIMIT 0" },
         status = setting("response.status"),
@@ -196,15 +187,14 @@ fn main_query(transaction: &mut Transaction<'_>, plan: &Plan) -> Result<Outcome,
     let row = transaction.query_one(&sql, &parameters)?;
     Ok(Outcome {
         body: row.get(0),
-        rows: row.get(1),
-        status: row.get(2),
-        headers: row.get(3),
+        status: row.get(1),
+        headers: row.get(2),
     })
 }
 
 fn respond(outcome: Outcome, plan: &Plan, end: End) -> Result<Response, Refusal> {
     let void = plan.shape == Shape::Void;
-    let mut headers = vec![("Content-Range".to_owned(), range(outcome.rows))];
+    let mut headers = Vec::new();
     if !void {
         let content_type = "application/json; charset=utf-8".to_owned();
         headers.push(("Content-Type".to_owned(), content_type));
@@ -241,13 +231,6 @@ fn respond(outcome: Outcome, plan: &Plan, end: End) -> Result<Response, Refusal>
         headers,
         body: body.into_bytes(),
     })
-}
-
-fn range(rows: i64) -> String {
-    match rows {
-        0 => "*/*".to_owned(),
-        rows => format!("0-{}/*", rows - 1),
-    }
 }
 
 fn leading_number(text: &str) -> Option<u16> {

@@ -54,7 +54,6 @@ const FUNCTIONS: &str = "
             'claims', current_setting('request.jwt.claims')::json,
             'method', current_setting('request.method'), 'path', current_setting('request.path'),
             'headers', current_setting('request.headers')::json,
-            'cookies', current_setting('request.cookies')::json,
             'checked', current_setting('api.checked', true));
     BEGIN
         RETURN seen;
@@ -311,7 +310,6 @@ fn a_function_sees_the_request_in_its_settings() {
             .is_some_and(|value| value.starts_with("Bearer "))
     );
     assert_eq!(seen["headers"].get("cookie"), None);
-    assert_eq!(seen["cookies"], json!({"one": "1", "two": "2"}));
     assert_eq!(seen["checked"], format!("{} /rpc/seen", api.role("user")));
 
     let seen = api.answer(&Request::get("/rpc/seen")).json();

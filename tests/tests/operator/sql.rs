@@ -55,16 +55,22 @@ scripts! {
     roles
 }
 
+/// The scripts that have no test of their own.
 #[test]
-fn every_script_is_run() {
+fn every_other_script() {
     let files = fs::read_dir(folder()).expect("a folder");
     let files = files.map(|entry| entry.expect("an entry").path());
     let scripts: BTreeSet<_> = files
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
-    assert_eq!(
-        scripts,
-        SCRIPTS.iter().map(|&name| name.to_owned()).collect()
-    );
+    for name in SCRIPTS {
+        assert!(scripts.contains(*name), "there is no {name}.sql");
+    }
+    for name in scripts
+        .iter()
+        .filter(|name| !SCRIPTS.contains(&name.as_str()))
+    {
+        check(name);
+    }
 }
