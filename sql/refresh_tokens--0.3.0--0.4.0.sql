@@ -409,13 +409,20 @@ BEGIN
                   DETAIL = 'It would run with the rights of the owner of extension "refresh_tokens".',
                   HINT = 'Drop it, or give its function to that role or to a superuser.';
     END IF;
-    -- Row types, arrays and the sequences, which all belong to a column, follow.
+    -- Row types, arrays and the sequences that belong to a column follow.
     FOR member IN
         SELECT pg_catalog.format('%s %s', m.kind, m.identity) AS object
           FROM auth.refresh_token_members() AS m
           JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) m.owner
-         WHERE m.kind OPERATOR(pg_catalog.=) ANY ('{ROUTINE,TABLE,VIEW,TYPE}')
-           AND r.rolname OPERATOR(pg_catalog.<>) role
+         WHERE r.rolname OPERATOR(pg_catalog.<>) role
+           AND (m.kind OPERATOR(pg_catalog.=) ANY ('{ROUTINE,TABLE,VIEW,TYPE}')
+                OR m.kind OPERATOR(pg_catalog.=) 'SEQUENCE' AND NOT EXISTS (
+                   SELECT
+                     FROM pg_catalog.pg_depend AS o
+                    WHERE o.classid OPERATOR(pg_catalog.=) m.classid
+                      AND o.objid OPERATOR(pg_catalog.=) m.objid
+                      AND o.refclassid OPERATOR(pg_catalog.=) m.classid
+                      AND o.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog."char"[])))
          ORDER BY m.kind, m.identity
     LOOP
         EXECUTE pg_catalog.format('ALTER %s OWNER TO %I', member.object, role);

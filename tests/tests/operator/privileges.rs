@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 5] = ["gateway", "client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 34] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 35] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -127,6 +127,7 @@ const FUNCTIONS: [(&str, &str, &[&str]); 34] = [
         &[],
     ),
     ("refresh_token_tiers()", "refresh_token_tiers()", &[]),
+    ("refresh_token_members()", "refresh_token_members()", &[]),
     (
         "begin_refresh_token_grant(name,text)",
         "begin_refresh_token_grant(current_user, 'client')",
