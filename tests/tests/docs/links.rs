@@ -201,7 +201,8 @@ fn citations(source: &str) -> Vec<(String, Option<String>)> {
 fn sources(folders: &[&str]) -> Vec<(String, String)> {
     let frozen = frozen();
     let names = folders.iter().flat_map(|folder| files(folder));
-    let names = names.filter(|name| !frozen.contains_key(name) && name != "tests/tests/docs/links.rs");
+    let names =
+        names.filter(|name| !frozen.contains_key(name) && name != "tests/tests/docs/links.rs");
     let sources = names.filter_map(|name| {
         let source = fs::read_to_string(root().join(&name)).ok()?;
         Some((name, source))

@@ -344,12 +344,24 @@ const REVOKE_PARAMETERS: &str = "token text DEFAULT NULL::text, token_type_hint 
      client_assertion_type text DEFAULT NULL::text";
 
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 34] = [
+const FUNCTIONS: [[&str; 4]; 37] = [
     [
         "begin_refresh_token_grant",
         "role name, tier text",
         "oid",
         "volatile",
+    ],
+    [
+        "check_refresh_token_setting",
+        "name text, value text",
+        "text",
+        "stable",
+    ],
+    [
+        "check_refresh_tokens",
+        "",
+        "TABLE(severity text, finding text, advice text)",
+        "stable",
     ],
     ["check_session", "", "void", "stable"],
     [
@@ -401,6 +413,12 @@ const FUNCTIONS: [[&str; 4]; 34] = [
         "volatile",
     ],
     ["read_refresh_token_stats", "", STATS, "stable"],
+    [
+        "refresh_token_members",
+        "",
+        "TABLE(kind text, name name, identity text, owner oid, acl aclitem[], classid oid, objid oid, joined xid)",
+        "stable",
+    ],
     [
         "refresh_token_tiers",
         "",
@@ -483,9 +501,11 @@ fn the_one_procedure_has_the_rights_of_its_caller() {
 }
 
 /// The functions that have the rights of their callers.
-const BY_CALLER: [&str; 5] = [
+const BY_CALLER: [&str; 7] = [
     "begin_refresh_token_grant",
+    "check_refresh_token_setting",
     "grant_refresh_token_role",
+    "refresh_token_members",
     "refresh_token_tiers",
     "revoke_refresh_token_role",
     "set_refresh_token_owner",
@@ -504,7 +524,7 @@ fn every_function_answers_null_and_is_safe_to_call_from_any_search_path() {
         let by_caller = BY_CALLER.contains(&name);
         let definer = if by_caller { "f" } else { "t" };
         // a function without an argument has no NULL to answer
-        let strict = if arguments.is_empty() && !by_caller {
+        let strict = if arguments.is_empty() && !by_caller && name != "check_refresh_tokens" {
             "t"
         } else {
             "f"
@@ -571,6 +591,9 @@ fn the_extension_owns_these_objects_and_no_other() {
         "function auth.draw_token_family(uuid)",
         "function auth.begin_refresh_token_grant(name,text)",
         "function auth.grant_refresh_token_role(name,text)",
+        "function auth.check_refresh_token_setting(text,text)",
+        "function auth.check_refresh_tokens()",
+        "function auth.refresh_token_members()",
         "function auth.refresh_token_tiers()",
         "function auth.revoke_refresh_token_role(name,text)",
         "function auth.set_refresh_token_owner(name)",
