@@ -66,6 +66,29 @@ fn the_figures_are_those_of_the_tables() {
 }
 
 #[test]
+fn a_family_is_drawn_for_every_encoding_of_a_client() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let token = issue(&mut client, "alice");
+    rotate(&mut client, token.token()).expect("a verdict");
+    for (encoding, branch) in [
+        ("UTF8", "└─ "),
+        ("LATIN1", "`- "),
+        ("WIN1251", "`- "),
+        ("SJIS", "`- "),
+    ] {
+        client
+            .batch_execute(&format!("SET client_encoding = '{encoding}'"))
+            .expect("an encoding");
+        let sql = "SELECT auth.draw_token_family($1)";
+        let drawn = client.query(sql, &[&token.session()]);
+        let drawn = drawn.unwrap_or_else(|error| panic!("{encoding}: {error:?}"));
+        let last: String = drawn[1].get(0);
+        assert!(last.starts_with(&format!("{branch}2  live")), "{last}");
+    }
+}
+
+#[test]
 fn answers_are_counted_by_status_until_they_are_reset() {
     const ANSWERS: &str =
         "SELECT status || ' ' || answers FROM auth.refresh_token_answers WHERE answers > 0";
