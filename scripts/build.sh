@@ -8,7 +8,7 @@ purpose() { "$PG_CONFIG" --version --pkglibdir --sharedir --includedir-server; }
 
 is_built() {
     [[ -e $BUILT.for && $(cat "$BUILT.for") == "$(purpose)" ]] || return
-    local sources=(Cargo.toml Cargo.lock rust-toolchain.toml "$EXTENSION.control" core sql src)
+    local sources=(Cargo.toml Cargo.lock rust-toolchain.toml "$EXTENSION.control" core sql src tests/upgrade)
     [[ -z $(find "${sources[@]}" -newer "$BUILT.for" -print -quit 2>/dev/null) ]]
 }
 
@@ -27,6 +27,12 @@ choose_headers() {
     [[ $private == "$(realpath "$("$PG_CONFIG" --includedir-server)")" ]] || export PGRX_PG_CONFIG_PATH=$PG_CONFIG
 }
 
+# The library names no folder of this machine: neither is any of a user's business, nor would two builds be the same.
+without_paths() {
+    local home=${CARGO_HOME:-$HOME/.cargo}
+    export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=$EXTENSION --remap-path-prefix=$home=cargo --remap-path-prefix=$CARGO_TARGET_DIR=target"
+}
+
 # Asks for root only where something is missing that apt has to install
 build() {
     ! is_built || return 0
@@ -37,10 +43,13 @@ build() {
     write_pgrx_config
     choose_target
     choose_headers
+    without_paths
     say "Building the extension for $("$PG_CONFIG" --version) (2 to 5 minutes the first time)"
     rm -rf "$BUILT" "$BUILT".*
     mkdir -p "$BUILT"
     purpose >"$BUILT.new"
     cargo pgrx package --pg-config "$PG_CONFIG" --out-dir "$BUILT" >/dev/null
+    # The install scripts of older versions: CREATE EXTENSION ... VERSION '0.3.0'
+    install -m 644 tests/upgrade/"$EXTENSION"--*.sql "$BUILT$("$PG_CONFIG" --sharedir)/extension/"
     mv "$BUILT.new" "$BUILT.for"
 }

@@ -44,6 +44,7 @@ AS $body$
         ('ROUTINE', 'auth.read_refresh_token_stats()', '{operator}'),
         ('ROUTINE', 'auth.read_refresh_token_answers()', '{operator}'),
         ('ROUTINE', 'auth.reset_refresh_token_stats()', '{operator}'),
+        ('ROUTINE', 'auth.check_refresh_tokens()', '{operator}'),
         ('TABLE', 'auth.refresh_token_events', '{operator}'),
         ('TABLE', 'auth.refresh_token_stats', '{operator}'),
         ('TABLE', 'auth.refresh_token_answers', '{operator}')

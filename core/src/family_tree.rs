@@ -20,6 +20,24 @@ pub struct Member {
     pub updated_at: Option<Timestamp>,
 }
 
+/// What joins a token to its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strokes {
+    /// Box characters.
+    Box,
+    /// For a client whose encoding has none.
+    Ascii,
+}
+
+impl Strokes {
+    fn branch(self) -> &'static str {
+        match self {
+            Self::Box => "└─ ",
+            Self::Ascii => "`- ",
+        }
+    }
+}
+
 /// From this generation on lines are not indented further: a family may be 100,000 tokens long.
 const MAX_INDENT: usize = 24;
 
@@ -27,7 +45,7 @@ const MAX_INDENT: usize = 24;
 ///
 /// Members whose parent isn't among `members` start a tree; so does one member of each cycle, so
 /// that every member is drawn once, whatever the rows say.
-pub fn draw(members: &[Member], now: Timestamp) -> Vec<String> {
+pub fn draw(members: &[Member], now: Timestamp, strokes: Strokes) -> Vec<String> {
     let present: HashSet<_> = members.iter().filter_map(|m| m.digest.as_deref()).collect();
     let mut children: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, member) in members.iter().enumerate() {
@@ -46,7 +64,7 @@ pub fn draw(members: &[Member], now: Timestamp) -> Vec<String> {
             if std::mem::replace(&mut drawn[at], true) {
                 continue;
             }
-            lines.push(line(&members[at], depth, now));
+            lines.push(line(&members[at], depth, now, strokes));
             let digest = members[at].digest.as_deref().unwrap_or_default();
             let below = children.get(digest).into_iter().flatten().rev();
             pending.extend(below.map(|&child| (child, depth + 1)));
@@ -55,10 +73,10 @@ pub fn draw(members: &[Member], now: Timestamp) -> Vec<String> {
     lines
 }
 
-fn line(member: &Member, depth: usize, now: Timestamp) -> String {
+fn line(member: &Member, depth: usize, now: Timestamp, strokes: Strokes) -> String {
     let indent = match depth {
         0 => String::new(),
-        depth => format!("{}└─ ", "   ".repeat(depth.min(MAX_INDENT) - 1)),
+        depth => "   ".repeat(depth.min(MAX_INDENT) - 1) + strokes.branch(),
     };
     let age =
         |at: Option<Timestamp>| at.map_or("at an unknown time".into(), |at| ago(now.since(at)));
@@ -110,13 +128,23 @@ mod tests {
             member(3, Some(2), false, 5),
         ];
         assert_eq!(
-            draw(&family, Timestamp(0)),
+            draw(&family, Timestamp(0), Strokes::Box),
             [
                 "1  revoked 1 d ago, issued 1 d ago",
                 "└─ 2  revoked 2 min ago, issued 2 min ago",
                 "   └─ 3  live, issued 5 s ago",
             ]
         );
+    }
+
+    #[test]
+    fn a_stair_can_be_drawn_in_ascii() {
+        let family: Vec<_> = (1..=4)
+            .map(|id| member(id, Some(id - 1), true, 1))
+            .collect();
+        let lines = draw(&family, Timestamp(0), Strokes::Ascii);
+        assert!(lines.iter().all(String::is_ascii));
+        assert!(lines[3].starts_with("      `- 4  revoked"), "{lines:?}");
     }
 
     #[test]
@@ -130,7 +158,7 @@ mod tests {
             member(5, Some(99), true, 1),
             member(6, Some(6), true, 1),
         ];
-        let lines = draw(&family, Timestamp(0));
+        let lines = draw(&family, Timestamp(0), Strokes::Box);
         assert_eq!(lines.len(), 6);
         for id in 1..=6 {
             let drawn = lines
@@ -145,7 +173,7 @@ mod tests {
         let family: Vec<_> = (1..=100_000)
             .map(|id| member(id, Some(id - 1), true, 1))
             .collect();
-        let lines = draw(&family, Timestamp(0));
+        let lines = draw(&family, Timestamp(0), Strokes::Box);
         assert_eq!(lines.len(), family.len());
         assert!(lines.iter().all(|l| l.chars().count() < 160));
     }
@@ -161,7 +189,7 @@ mod tests {
             updated_at: None,
         };
         assert_eq!(
-            draw(&[bare], Timestamp(0)),
+            draw(&[bare], Timestamp(0), Strokes::Box),
             ["7  revoked at an unknown time, issued at an unknown time"]
         );
     }

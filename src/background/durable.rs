@@ -8,7 +8,7 @@
 //!
 //! A crash of the server in between undoes both: what it takes back was never answered for good.
 
-use super::{has_extension, settle, take_signals, transaction, worker};
+use super::{has_extension, report, settle, take_signals, transaction, worker};
 use crate::log;
 use crate::store::{self, DetectedReuse};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerStatus, DynamicBackgroundWorker};
@@ -244,6 +244,7 @@ pub extern "C-unwind" fn refresh_tokens_durable_reuse_worker(_argument: pg_sys::
     };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(errand.database), None);
     settle();
+    report("durable reuse: waits for the end of the transaction that detected it");
     // A statement that locks the tables in another order may get in its way: then this gives way, and tries again.
     for _ in 1..ATTEMPTS {
         let done = PgTryBuilder::new(|| act(&errand))

@@ -11,7 +11,7 @@ use crate::error::Error;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 
 const LIBRARY: &str = "refresh_tokens";
 
@@ -52,6 +52,15 @@ fn take_signals() {
         pg_sys::pqsignal_be(signal, handler);
     }
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
+}
+
+/// Shows in `pg_stat_activity` what the process is doing.
+fn report(what: &str) {
+    let Ok(what) = CString::new(format!("refresh_tokens {what}")) else {
+        return;
+    };
+    // SAFETY: the text ends in NUL and is copied.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, what.as_ptr()) };
 }
 
 /// Makes [`SETTINGS`] those of the process, which is connected to a database.

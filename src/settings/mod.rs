@@ -11,7 +11,7 @@ use refresh_tokens_core::sessions::Retention;
 use refresh_tokens_core::sessions::{Policy, ReuseAction, Window};
 use refresh_tokens_core::time::Micros;
 use refresh_tokens_core::verdict::Recorded;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::time::Duration;
 
 pub use oauth::{
@@ -212,6 +212,58 @@ fn seconds(name: &'static CStr, about: &'static CStr, setting: &'static GucSetti
         GucContext::Suset,
         flags,
     );
+}
+
+/// Why a setting that is stored for a role or a database is not in force.
+pub enum Fault {
+    /// There is no setting of this name.
+    Unknown,
+    /// The setting has no such value.
+    Invalid,
+    /// Only postgresql.conf can set it.
+    FileOnly,
+}
+
+/// What is wrong with `value` as the value of the setting `name`. Changes nothing.
+pub fn fault(name: &str, value: &str) -> Option<Fault> {
+    let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else {
+        return Some(Fault::Unknown);
+    };
+    if !is_declared(&name) {
+        Some(Fault::Unknown)
+    } else if is_valid(&name, &value, pg_sys::GucContext::PGC_SUSET) {
+        None
+    } else if is_valid(&name, &value, pg_sys::GucContext::PGC_SIGHUP) {
+        Some(Fault::FileOnly)
+    } else {
+        Some(Fault::Invalid)
+    }
+}
+
+/// Whether a setting of ours has this name.
+fn is_declared(name: &CStr) -> bool {
+    let mut declared = std::ptr::null();
+    // SAFETY: the name ends in NUL; what is set is the server's own name of the setting, or NULL where there is none.
+    unsafe { pg_sys::GetConfigOptionByName(name.as_ptr(), &raw mut declared, true) };
+    name.to_bytes().starts_with(b"refresh_tokens.") && !declared.is_null()
+}
+
+/// Whether `context` could set `name`, which is declared, to `value`.
+fn is_valid(name: &CStr, value: &CStr, context: pg_sys::GucContext::Type) -> bool {
+    // SAFETY: both strings end in NUL and are only looked at. The server tells of a mistake at this level, and answers 0.
+    let result = unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            context,
+            pg_sys::GucSource::PGC_S_TEST,
+            pg_sys::GucAction::GUC_ACTION_SET,
+            false,
+            pg_sys::DEBUG5 as c_int,
+            false,
+        )
+    };
+    result != 0
 }
 
 /// The settings in force.

@@ -10,6 +10,7 @@ mod operator;
 mod ownership;
 mod plan;
 mod row;
+mod scoped_setting;
 mod sessions;
 mod snapshot;
 mod tokens;

@@ -1,5 +1,6 @@
-//! What those who run the database call: purge, figures, the picture of a family.
+//! What those who run the database call: purge, figures, the picture of a family, the doctor.
 
+mod doctor;
 mod draw_family;
 mod purge;
 mod stats;
@@ -15,4 +16,10 @@ pgrx::extension_sql_file!(
         read_refresh_token_answers,
         reset_refresh_token_stats,
     ]
+);
+
+pgrx::extension_sql_file!(
+    "../../../sql/doctor.sql",
+    name = "doctor",
+    requires = ["operator", check_refresh_token_setting]
 );

@@ -1,6 +1,6 @@
 //! Purge: what is over for long is deleted, batch by batch, and nobody waited for.
 
-use super::events::has_events;
+use super::events::{by_index, has_events};
 use crate::error::Error;
 use crate::settings;
 use crate::store::plan::plan;
@@ -202,7 +202,9 @@ impl Batch<'_> {
         while self.left > 0 && has_events() {
             let round = self.left.min(MAX_ROUND);
             let arguments = [timestamp_argument(self.horizon.events), round.into()];
+            let by_index = by_index();
             let row = PURGE_EVENTS.run(self.store.client, &arguments)?.first();
+            drop(by_index);
             let gone: i64 = required(&row, "gone")?;
             self.left -= gone;
             if gone < round {

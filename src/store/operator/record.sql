@@ -12,7 +12,9 @@ WITH event AS (
              FROM auth.refresh_token_events AS e
             WHERE e.token_id OPERATOR(pg_catalog.=) t.id
               AND e.event OPERATOR(pg_catalog.=) $1
-              AND e.occurred_at OPERATOR(pg_catalog.>) ($3 OPERATOR(pg_catalog.-) '1 min'::pg_catalog.interval))
+              AND e.occurred_at OPERATOR(pg_catalog.>) ($3 OPERATOR(pg_catalog.-) '1 min'::pg_catalog.interval)
+           -- a look-up for each token, whatever the statistics say
+           OFFSET 0)
     RETURNING id
 )
 SELECT CASE WHEN $7 THEN pg_catalog.pg_notify('refresh_tokens', e.id::pg_catalog.text) END

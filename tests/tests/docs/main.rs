@@ -4,4 +4,5 @@
 mod conformance;
 mod links;
 mod readme;
+mod recipes;
 mod reference;

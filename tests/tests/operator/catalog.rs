@@ -330,8 +330,9 @@ fn the_one_procedure_has_the_rights_of_its_caller() {
 }
 
 /// The functions that have the rights of their callers.
-const BY_CALLER: [&str; 6] = [
+const BY_CALLER: [&str; 7] = [
     "begin_refresh_token_grant",
+    "check_refresh_token_setting",
     "grant_refresh_token_role",
     "refresh_token_members",
     "refresh_token_tiers",

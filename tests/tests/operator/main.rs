@@ -1,6 +1,7 @@
 //! What an operator does and relies on: installing, upgrading, privileges, purge, events, dump and recovery.
 
 mod catalog;
+mod doctor;
 mod dump;
 mod events;
 mod owner;

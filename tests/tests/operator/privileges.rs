@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 5] = ["gateway", "client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 35] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 37] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -96,6 +96,11 @@ const FUNCTIONS: [(&str, &str, &[&str]); 35] = [
         &["operator"],
     ),
     (
+        "check_refresh_tokens()",
+        "check_refresh_tokens()",
+        &["operator"],
+    ),
+    (
         "token(text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text,text)",
         "token('refresh_token', 'pgrt_')",
         &["gateway"],
@@ -126,8 +131,13 @@ const FUNCTIONS: [(&str, &str, &[&str]); 35] = [
         "rotate_signing_key()",
         &[],
     ),
-    ("refresh_token_tiers()", "refresh_token_tiers()", &[]),
+    (
+        "check_refresh_token_setting(text,text)",
+        "check_refresh_token_setting('nonsense', '1')",
+        &[],
+    ),
     ("refresh_token_members()", "refresh_token_members()", &[]),
+    ("refresh_token_tiers()", "refresh_token_tiers()", &[]),
     (
         "begin_refresh_token_grant(name,text)",
         "begin_refresh_token_grant(current_user, 'client')",

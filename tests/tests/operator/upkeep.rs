@@ -3,7 +3,7 @@
 
 use postgres::Client;
 use refresh_tokens_tests::{
-    Cluster, Database, assert_invariants, issue, pass_time, rotate, wait_until,
+    Cluster, Database, assert_invariants, install, issue, pass_time, rotate, wait_until,
 };
 use std::fs;
 use std::sync::Arc;
@@ -63,6 +63,29 @@ fn the_figures_are_those_of_the_tables() {
         0,
         "the library is not preloaded"
     );
+}
+
+#[test]
+fn a_family_is_drawn_for_every_encoding_of_a_client() {
+    let database = Database::create();
+    let mut client = database.connect();
+    let token = issue(&mut client, "alice");
+    rotate(&mut client, token.token()).expect("a verdict");
+    for (encoding, branch) in [
+        ("UTF8", "└─ "),
+        ("LATIN1", "`- "),
+        ("WIN1251", "`- "),
+        ("SJIS", "`- "),
+    ] {
+        client
+            .batch_execute(&format!("SET client_encoding = '{encoding}'"))
+            .expect("an encoding");
+        let sql = "SELECT auth.draw_token_family($1)";
+        let drawn = client.query(sql, &[&token.session()]);
+        let drawn = drawn.unwrap_or_else(|error| panic!("{encoding}: {error:?}"));
+        let last: String = drawn[1].get(0);
+        assert!(last.starts_with(&format!("{branch}2  live")), "{last}");
+    }
 }
 
 #[test]
@@ -262,4 +285,146 @@ fn the_worker_acts_as_the_owner_of_the_functions() {
         )
         .expect("a row");
     assert_eq!((seen.get::<_, i64>(0), seen.get::<_, bool>(1)), (20, true));
+}
+
+/// A preloaded cluster whose worker purges the database that is made first, each `interval`.
+fn purging(interval: &str, settings: &[&str]) -> Arc<Cluster> {
+    let interval = format!("refresh_tokens.purge_interval = '{interval}'");
+    let usual = [
+        PRELOAD,
+        &interval,
+        "refresh_tokens.purge_databases = 'test_0'",
+    ];
+    Arc::new(Cluster::start(&[&usual, settings].concat()))
+}
+
+#[test]
+fn a_reload_does_not_postpone_a_purge() {
+    let cluster = purging("4 s", &[]);
+    let database = Database::create_in(&cluster);
+    let mut client = database.connect();
+    fill(&mut client, 10);
+    wait_until("it is purged", || {
+        client
+            .batch_execute("SELECT pg_reload_conf(), pg_sleep(0.5)")
+            .expect("a reload");
+        rows(&mut client) == 0
+    });
+}
+
+/// What the worker shows in `pg_stat_activity`, if it is there and waits for a lock.
+fn waiting(client: &mut Client) -> Option<(i32, String)> {
+    let sql = "SELECT pid, query FROM pg_stat_activity
+                WHERE backend_type = 'refresh_tokens purge' AND state = 'active' AND wait_event_type = 'Lock'";
+    let row = client.query_opt(sql, &[]).expect("a superuser may look")?;
+    Some((row.get(0), row.get(1)))
+}
+
+#[test]
+fn a_worker_that_waits_for_a_lock_stops_at_once() {
+    let cluster = purging("1 s", &["max_prepared_transactions = 1"]);
+    let database = Database::create_in(&cluster);
+    let mut client = database.connect();
+    fill(&mut client, 10);
+    // A prepared transaction, so that a stop of the server does not end the wait.
+    client
+        .batch_execute("BEGIN; LOCK TABLE auth.sessions; PREPARE TRANSACTION 'held'")
+        .expect("a lock");
+    let mut ended = None;
+    wait_until("it waits, and is told to stop", || {
+        ended = waiting(&mut client);
+        ended.is_some()
+    });
+    let (pid, shown) = ended.expect("it waits");
+    assert_eq!(shown, "refresh_tokens purge: 0 rows so far");
+    client
+        .execute("SELECT pg_terminate_backend($1)", &[&pid])
+        .expect("a superuser may");
+    wait_until("it is gone", || {
+        let sql = "SELECT FROM pg_stat_activity WHERE pid = $1";
+        client.query(sql, &[&pid]).expect("a look").is_empty()
+    });
+    wait_until("the next one waits", || waiting(&mut client).is_some());
+    // A stop that waits for it would time out.
+    cluster.stop("fast");
+    cluster.boot();
+    let mut client = database.connect();
+    client
+        .batch_execute("ROLLBACK PREPARED 'held'")
+        .expect("it is still there");
+    wait_until("it is purged", || rows(&mut client) == 0);
+}
+
+#[test]
+fn a_worker_says_in_the_log_what_it_did() {
+    let cluster = purging("1 s", &[]);
+    let database = Database::create_in(&cluster);
+    fill(&mut database.connect(), 10);
+    let log = || fs::read_to_string(cluster.log()).expect("a log");
+    wait_until("it says so", || {
+        log().contains("refresh_tokens: purged 20 rows in database \"test_0\"")
+    });
+    // Nothing of a purge that found nothing: one more is over when the next rows are gone.
+    fill(&mut database.connect(), 1);
+    wait_until("it is purged again", || rows(&mut database.connect()) == 0);
+    cluster.stop("fast");
+    assert_eq!(log().matches("refresh_tokens: purged").count(), 2);
+}
+
+#[test]
+fn a_database_may_have_a_long_name() {
+    let cluster = Cluster::start(&[PRELOAD]);
+    // PostgreSQL keeps 63 bytes of a name, and half a letter never.
+    let (long, kept) = ("ü".repeat(40), "ü".repeat(31));
+    let full = format!("{kept}x");
+    for (given, name) in [(&long, &kept), (&full, &full)] {
+        let create = format!("CREATE DATABASE \"{given}\"");
+        let mut client = cluster.connect("postgres", "postgres");
+        client.batch_execute(&create).expect("a database");
+        let mut client = cluster.connect(name, "postgres");
+        install(&mut client);
+        fill(&mut client, 10);
+    }
+    let missing = "ü".repeat(500);
+    cluster.configure(&[
+        "refresh_tokens.purge_interval = 1",
+        &format!("refresh_tokens.purge_databases = '{missing}, x{missing}, {long}, {full}'"),
+    ]);
+    cluster
+        .connect("postgres", "postgres")
+        .batch_execute("SELECT pg_reload_conf()")
+        .expect("a reload");
+    for name in [&kept, &full] {
+        let mut client = cluster.connect(name, "postgres");
+        wait_until("it is purged", || rows(&mut client) == 0);
+    }
+    let log = fs::read_to_string(cluster.log()).expect("a log");
+    assert!(!log.contains("PANIC") && !log.contains("panicked"), "{log}");
+}
+
+/// DROP DATABASE gives whoever is connected 5 seconds; a worker with work for minutes lets it go on after a batch.
+#[test]
+fn a_worker_gives_way_to_a_drop_of_its_database() {
+    let cluster = purging("1 s", &[]);
+    let database = Database::create_in(&cluster);
+    database
+        .connect()
+        .batch_execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .expect("a slow purge");
+    // 4 batches of more than 5 seconds each.
+    fill(&mut database.connect(), 20_000);
+    let mut client = cluster.connect("postgres", "postgres");
+    wait_until("it purges", || {
+        let sql = "SELECT FROM pg_stat_activity WHERE backend_type = 'refresh_tokens purge' AND datname = 'test_0'
+                      AND wait_event = 'PgSleep'";
+        !client.query(sql, &[]).expect("a look").is_empty()
+    });
+    client
+        .batch_execute("DROP DATABASE test_0")
+        .expect("the worker gives way");
+    let log = fs::read_to_string(cluster.log()).expect("a log");
+    assert!(log.contains("refresh_tokens: purged 10000 rows"), "{log}");
 }

@@ -777,6 +777,66 @@ fn plans_made_on_empty_tables_use_the_indexes_once_there_are_statistics() {
     assert_eq!(sequential_after, sequential);
 }
 
+/// Autovacuum may be late, and a restore leaves tables without statistics: events are found by an index all the same, by a
+/// backend that made its plans while the table was empty, and by a new one.
+#[test]
+fn events_are_found_by_an_index_without_statistics() {
+    let cluster = Arc::new(Cluster::start(&[
+        "autovacuum = off",
+        "refresh_tokens.client_authentication_hook = 'public.hook'",
+    ]));
+    let database = Database::create_in(&cluster);
+    let client = &mut database.connect();
+    let scans = |client: &mut Client| -> i64 {
+        client
+            .batch_execute("SELECT pg_stat_force_next_flush()")
+            .expect("a flush");
+        let sql = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'refresh_token_events'";
+        client.query_one(sql, &[]).expect("statistics").get(0)
+    };
+    let record = |client: &mut Client| {
+        for n in 0..10 {
+            let token = issue(client, &format!("user {n}"));
+            let revoke = "SELECT auth.revoke_session($1)";
+            client
+                .execute(revoke, &[&token.session()])
+                .expect("a logout");
+            let failed = format!(
+                "SELECT auth.token('refresh_token', 'nonsense', client_id => 'client {n}', client_secret => 'wrong')"
+            );
+            client.execute(&failed, &[]).expect("a refusal");
+        }
+        let purge = "SELECT auth.purge_refresh_tokens(100000)";
+        client.execute(purge, &[]).expect("a purge");
+    };
+    client
+        .batch_execute(
+            "CREATE FUNCTION public.hook(client_id text, client_secret text) RETURNS boolean RETURN client_secret = 'right';
+             INSERT INTO auth.refresh_token_events (event, token_id, occurred_at)
+             SELECT 'issued', -n, now() - interval '1 year' FROM generate_series(1, 300) AS n",
+        )
+        .expect("a superuser may");
+    let old = &mut database.connect();
+    record(old);
+    client
+        .batch_execute(
+            "INSERT INTO auth.refresh_token_events (event, token_id, occurred_at)
+             SELECT 'issued', -n, now() - interval '1 hour' FROM generate_series(1, 50000) AS n;
+             INSERT INTO auth.refresh_token_events (event, occurred_at)
+             SELECT 'client_authentication_failed', now() - interval '1 hour' FROM generate_series(1, 20000) AS n",
+        )
+        .expect("a superuser may");
+    let before = scans(old);
+    record(old);
+    assert_eq!(scans(old), before, "with the plans that it has");
+    let new = &mut database.connect();
+    record(new);
+    assert_eq!(scans(new), before, "with new plans");
+    let failures = "SELECT count(*) FROM auth.refresh_token_events WHERE reason LIKE 'client %'";
+    let failures: i64 = client.query_one(failures, &[]).expect("a count").get(0);
+    assert!(failures >= 10, "failed authentications were recorded");
+}
+
 #[test]
 fn one_backend_serves_roles_in_turn() {
     let database = Database::create();
