@@ -85,8 +85,8 @@ SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds,
 COMMENT ON VIEW auth.refresh_token_stats IS 'Auth: Figures about the tables of sessions and tokens, one row.';
 COMMENT ON COLUMN auth.refresh_token_stats.live_sessions IS 'Sessions that have not ended.';
 COMMENT ON COLUMN auth.refresh_token_stats.live_tokens IS 'Tokens that can be used.';
-COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens revoked longer ago than refresh_tokens.retention.';
-COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long the oldest of them has been revoked, in seconds.';
+COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens that a purge would delete now.';
+COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long a purge could have deleted the one that is due longest, in seconds; 0: none is due.';
 COMMENT ON COLUMN auth.refresh_token_stats.sessions_hot_update_ratio IS 'How many of the updates of auth.sessions were HOT, from 0 to 1; NULL: there was none.';
 
 CREATE VIEW auth.refresh_token_answers AS

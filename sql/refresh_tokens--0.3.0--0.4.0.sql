@@ -28,6 +28,11 @@ COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of the caller, if
 COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
 
 
+-- ---- Figures ----
+COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens that a purge would delete now.';
+COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long a purge could have deleted the one that is due longest, in seconds; 0: none is due.';
+
+
 -- ---- Words ----
 COMMENT ON FUNCTION auth.rotate_refresh_token(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.inet)
     IS 'Rotates a live refresh token: mints its child; answers a retry with the same child; detects reuse. Commit whatever the status is.';

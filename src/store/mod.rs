@@ -5,6 +5,7 @@
 //! write (docs/design.md#order-of-locks).
 
 mod fast_path;
+mod limits;
 mod oauth;
 mod operator;
 mod ownership;

@@ -2,12 +2,11 @@
 
 use super::events::has_events;
 use crate::error::Error;
-use crate::settings;
 use crate::store::plan::plan;
 use crate::store::row::{
     first, required, timestamp, timestamp_argument, uuid_array, uuids_argument,
 };
-use crate::store::{Store, now, write};
+use crate::store::{Store, write};
 use pgrx::{check_for_interrupts, pg_sys};
 use refresh_tokens_core::sessions::Horizon;
 use refresh_tokens_core::time::{Micros, Timestamp};
@@ -81,10 +80,9 @@ struct Batch<'a> {
     left: i64,
 }
 
-/// Deletes up to `rows` rows that are due now by the settings in force, and counts them.
+/// Deletes up to `rows` rows that are due now, by whoever's settings, and counts them.
 pub fn purge_due(rows: i64) -> Result<i64, Error> {
-    let horizon = Horizon::at(now(), &settings::policy(), &settings::retention());
-    write(|store| store.purge(&horizon, rows))
+    write(|store| store.purge(&store.horizon()?, rows))
 }
 
 impl Store<'_> {

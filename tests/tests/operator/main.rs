@@ -3,6 +3,7 @@
 mod catalog;
 mod dump;
 mod events;
+mod limits;
 mod owner;
 mod package;
 mod pgbouncer;
