@@ -6,6 +6,7 @@
 //! error in the server's log, and the launcher goes on with the next.
 
 use super::{fail, has_extension, settle, take_signals, transaction, worker};
+use crate::store::Kept;
 use crate::{settings, store};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
@@ -74,6 +75,21 @@ pub extern "C-unwind" fn refresh_tokens_purge_worker(_argument: pg_sys::Datum) {
     BackgroundWorker::connect_worker_to_spi(Some(BackgroundWorker::get_extra()), None);
     settle();
     while transaction(|| (), owner, || store::purge_due(BATCH_SIZE)) == Some(BATCH_SIZE) {}
+    tell_what_is_kept();
+}
+
+/// Writes to the log what keeps sessions from being purged: a line in each purge for each foreign key.
+fn tell_what_is_kept() {
+    for kept in transaction(|| (), owner, store::kept_sessions).unwrap_or_default() {
+        let Kept {
+            table,
+            constraint,
+            sessions,
+        } = kept;
+        pgrx::warning!(
+            "refresh_tokens: {table} keeps {sessions} sessions from being purged by foreign key \"{constraint}\""
+        );
+    }
 }
 
 /// Whose functions these are; none in a database without the extension.

@@ -21,7 +21,7 @@ use pgrx::spi::SpiClient;
 use pgrx::{Spi, pg_sys};
 use refresh_tokens_core::time::Timestamp;
 
-pub use operator::purge_due;
+pub use operator::{Kept, kept_sessions, purge_due};
 pub use sessions::Device;
 pub use tokens::{Caller, DetectedReuse, Family, Lookup, NewSession};
 

@@ -12,8 +12,10 @@ use uuid::Uuid;
 /// session at each request (RFC 7009, section 2.1: access tokens end with the grant).
 ///
 /// Takes the session's id. Returns false for NULL, for an unknown session, and for one that was ended
-/// or is past its end by whoever's settings. Works on a standby and in a read-only transaction.
-#[pg_extern(security_definer, stable)]
+/// or is past its end by whoever's settings. Works on a standby, in a read-only transaction and in a parallel worker.
+///
+/// The cost is what was measured (docs/performance.md#a-policy-that-asks-for-each-row), in the planner's units.
+#[pg_extern(security_definer, stable, parallel_safe, cost = 700)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn is_session_live(session_id: Option<pgrx::Uuid>) -> Result<bool, ErrorReport> {
     let Some(id) = argument::uuid(session_id) else {

@@ -344,7 +344,8 @@ const REVOKE_PARAMETERS: &str = "token text DEFAULT NULL::text, token_type_hint 
      client_assertion_type text DEFAULT NULL::text";
 
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 34] = [
+const FUNCTIONS: [[&str; 4]; 38] = [
+    ["begin_batches", "procedure text", "void", "volatile"],
     [
         "begin_refresh_token_grant",
         "role name, tier text",
@@ -402,6 +403,12 @@ const FUNCTIONS: [[&str; 4]; 34] = [
     ],
     ["read_refresh_token_stats", "", STATS, "stable"],
     [
+        "read_unpurgeable_sessions",
+        "",
+        "TABLE(referring_table text, referring_constraint text, sessions bigint)",
+        "volatile",
+    ],
+    [
         "refresh_token_tiers",
         "",
         "TABLE(kind text, object text, tiers text[])",
@@ -412,6 +419,12 @@ const FUNCTIONS: [[&str; 4]; 34] = [
     ["revoke", "jsonb", "jsonb", "volatile"],
     ["revoke_my_other_sessions", "", "bigint", "volatile"],
     ["revoke_my_session", "session_id uuid", "bigint", "volatile"],
+    [
+        "revoke_orphan_batch",
+        "after bigint, batch_size integer DEFAULT 1000",
+        "TABLE(last_token bigint, tokens bigint)",
+        "volatile",
+    ],
     ["revoke_refresh_token", "token text", "bigint", "volatile"],
     [
         "revoke_refresh_token_role",
@@ -420,6 +433,12 @@ const FUNCTIONS: [[&str; 4]; 34] = [
         "volatile",
     ],
     ["revoke_session", "session_id uuid", "bigint", "volatile"],
+    [
+        "revoke_session_batch",
+        "after uuid, batch_size integer DEFAULT 1000",
+        "TABLE(last_session uuid, sessions bigint)",
+        "volatile",
+    ],
     ["revoke_token_family", "parent text", "bigint", "volatile"],
     [
         "revoke_user_sessions",
@@ -473,13 +492,19 @@ fn the_functions_have_the_signatures_of_the_design() {
 
 /// A procedure that commits can neither be SECURITY DEFINER nor pin the search_path.
 #[test]
-fn the_one_procedure_has_the_rights_of_its_caller() {
+fn the_procedures_have_the_rights_of_their_callers() {
     let database = Database::create();
     let mut client = database.connect();
     let sql = format!(
         "SELECT concat_ws(' | ', oid::regprocedure, prosecdef, proconfig) FROM pg_proc WHERE {IS_MEMBER} AND prokind = 'p'"
     );
-    assert_eq!(lines(&mut client, &sql), ["auth.purge_all(integer) | f"]);
+    let mut procedures = lines(&mut client, &sql);
+    procedures.sort();
+    let expected = [
+        "auth.purge_all(integer) | f",
+        "auth.revoke_all_sessions(integer) | f",
+    ];
+    assert_eq!(procedures, expected);
 }
 
 /// The functions that have the rights of their callers.
@@ -548,6 +573,11 @@ fn the_extension_owns_these_objects_and_no_other() {
         "view auth.refresh_token_answers",
         "view auth.refresh_token_stats",
         "function auth.purge_all(integer)",
+        "function auth.begin_batches(text)",
+        "function auth.read_unpurgeable_sessions()",
+        "function auth.revoke_all_sessions(integer)",
+        "function auth.revoke_orphan_batch(bigint,integer)",
+        "function auth.revoke_session_batch(uuid,integer)",
         "function auth.read_refresh_token_answers()",
         "function auth.read_refresh_token_stats()",
         "function auth.reset_refresh_token_stats()",

@@ -3,6 +3,7 @@
 mod catalog;
 mod dump;
 mod events;
+mod kept;
 mod limits;
 mod owner;
 mod package;
@@ -10,6 +11,7 @@ mod pgbouncer;
 mod privileges;
 mod purge;
 mod recovery;
+mod revoke_all;
 mod sql;
 mod upgrade;
 mod upkeep;
