@@ -48,8 +48,9 @@ COMMENT ON INDEX auth.refresh_token_events_token_id_idx IS 'Finds the last event
 COMMENT ON INDEX auth.refresh_token_events_no_token_idx IS 'Finds the last events that have to do with no token.';
 
 -- Purges till nothing is due, a transaction for each batch, and says how far it is: in application_name while a
--- batch is under way, and in a NOTICE at the end. Runs with the caller's rights and path: with SECURITY DEFINER or
--- a SET of its own, a procedure may not commit. So everything in it is qualified.
+-- batch is under way, and in a NOTICE at the end; and which tables of the application's keep sessions from being purged. Runs
+-- with the caller's rights and path: with SECURITY DEFINER or a SET of its own, a procedure may not commit. So everything
+-- in it is qualified.
 --
 -- Takes how many rows a batch has at the most. Errors: 2D000 inside of a transaction block and in a function, before
 -- anything is purged; those of auth.purge_refresh_tokens, and what was purged before stays so.
@@ -59,8 +60,9 @@ AS $body$
 DECLARE
     batch pg_catalog.int8;
     total pg_catalog.int8 := 0;
+    kept record;
 BEGIN
-    -- Fails here where it would fail after the first batch.
+    PERFORM auth.begin_batches('purge_all');
     COMMIT;
     LOOP
         -- Till the transaction ends, however it does.
@@ -71,10 +73,56 @@ BEGIN
         EXIT WHEN batch OPERATOR(pg_catalog.<) batch_size;
     END LOOP;
     RAISE NOTICE 'purge_all: % rows deleted', total;
+    FOR kept IN
+        SELECT u.referring_table, u.referring_constraint, u.sessions FROM auth.read_unpurgeable_sessions() AS u
+    LOOP
+        RAISE NOTICE 'purge_all: % keeps % sessions by foreign key "%"',
+            kept.referring_table, kept.sessions, kept.referring_constraint
+            USING HINT = 'Delete these rows, or give the foreign key ON DELETE CASCADE or SET NULL.';
+    END LOOP;
 END
 $body$;
 
 COMMENT ON PROCEDURE auth.purge_all(pg_catalog.int4) IS 'Purges till nothing is due, a transaction for each batch.';
+
+-- Ends every session, a transaction for each batch: the worst day. In the order of their ids, after the tokens that have no
+-- session, since one of these that is rotated meanwhile gets one. Says how far it is as purge_all does, and has its caller's
+-- rights and path for the same reason. A user who logs in meanwhile may have to do so once more.
+--
+-- Takes how many sessions a batch has at the most: for so long others wait. Errors: 2D000 inside of a transaction block and
+-- in a function, before any is ended; those of auth.revoke_session_batch, and what was ended before stays so.
+CREATE PROCEDURE auth.revoke_all_sessions(batch_size pg_catalog.int4 DEFAULT 1000)
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    last_token pg_catalog.int8;
+    last_session pg_catalog.uuid;
+    batch pg_catalog.int8;
+    orphans pg_catalog.int8 := 0;
+    total pg_catalog.int8 := 0;
+BEGIN
+    PERFORM auth.begin_batches('revoke_all_sessions');
+    COMMIT;
+    LOOP
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('revoke_all_sessions: %s tokens', orphans), true);
+        SELECT b.last_token, b.tokens INTO last_token, batch FROM auth.revoke_orphan_batch(last_token, batch_size) AS b;
+        orphans := orphans OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.=) 0;
+    END LOOP;
+    LOOP
+        -- Till the transaction ends, however it does.
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('revoke_all_sessions: %s sessions', total), true);
+        SELECT b.last_session, b.sessions INTO last_session, batch FROM auth.revoke_session_batch(last_session, batch_size) AS b;
+        total := total OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.=) 0;
+    END LOOP;
+    RAISE NOTICE 'revoke_all_sessions: % sessions ended, and % tokens without a session revoked', total, orphans;
+END
+$body$;
+
+COMMENT ON PROCEDURE auth.revoke_all_sessions(pg_catalog.int4) IS 'Ends every session, a transaction for each batch.';
 
 CREATE VIEW auth.refresh_token_stats AS
 SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds,
@@ -85,8 +133,8 @@ SELECT live_sessions, live_tokens, purgeable_tokens, oldest_purgeable_seconds,
 COMMENT ON VIEW auth.refresh_token_stats IS 'Auth: Figures about the tables of sessions and tokens, one row.';
 COMMENT ON COLUMN auth.refresh_token_stats.live_sessions IS 'Sessions that have not ended.';
 COMMENT ON COLUMN auth.refresh_token_stats.live_tokens IS 'Tokens that can be used.';
-COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens revoked longer ago than refresh_tokens.retention.';
-COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long the oldest of them has been revoked, in seconds.';
+COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens that a purge would delete now.';
+COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long a purge could have deleted the one that is due longest, in seconds; 0: none is due.';
 COMMENT ON COLUMN auth.refresh_token_stats.sessions_hot_update_ratio IS 'How many of the updates of auth.sessions were HOT, from 0 to 1; NULL: there was none.';
 
 CREATE VIEW auth.refresh_token_answers AS
@@ -106,3 +154,11 @@ COMMENT ON FUNCTION auth.reset_refresh_token_stats()
     IS 'Counts the answers of auth.refresh_token_answers from 0.';
 COMMENT ON FUNCTION auth.purge_refresh_tokens(pg_catalog.int4)
     IS 'Deletes one batch of what is over for longer than it is kept, and counts the rows.';
+COMMENT ON FUNCTION auth.begin_batches(pg_catalog.text)
+    IS 'What a procedure begins with that commits each batch: refuses where it could not.';
+COMMENT ON FUNCTION auth.read_unpurgeable_sessions()
+    IS 'Which foreign keys of the application''s keep sessions that are due from being purged, and how many.';
+COMMENT ON FUNCTION auth.revoke_session_batch(pg_catalog.uuid, pg_catalog.int4)
+    IS 'Ends one batch of sessions, in the order of their ids.';
+COMMENT ON FUNCTION auth.revoke_orphan_batch(pg_catalog.int8, pg_catalog.int4)
+    IS 'Revokes one batch of the live tokens that have no session, in the order of their ids.';

@@ -390,6 +390,126 @@ COMMENT ON FUNCTION auth.check_refresh_tokens()
     IS 'What is set up in a way that will hurt: how bad it is, what it is, and what to do. No row on a healthy database.';
 COMMENT ON FUNCTION auth.check_refresh_token_setting(pg_catalog.text, pg_catalog.text)
     IS 'What is wrong with a value of a setting: unknown, invalid or file; NULL if it is in force.';
+-- ---- The worst day, and what keeps sessions from a purge ----
+CREATE FUNCTION auth.begin_batches(procedure pg_catalog.text) RETURNS pg_catalog.void
+SECURITY DEFINER
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'begin_batches_wrapper';
+
+CREATE FUNCTION auth.read_unpurgeable_sessions()
+RETURNS TABLE (referring_table pg_catalog.text, referring_constraint pg_catalog.text, sessions pg_catalog.int8)
+STRICT VOLATILE SECURITY DEFINER
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'read_unpurgeable_sessions_wrapper';
+
+CREATE FUNCTION auth.revoke_session_batch(after pg_catalog.uuid, batch_size pg_catalog.int4 DEFAULT 1000)
+RETURNS TABLE (last_session pg_catalog.uuid, sessions pg_catalog.int8)
+SECURITY DEFINER
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'revoke_session_batch_wrapper';
+
+CREATE FUNCTION auth.revoke_orphan_batch(after pg_catalog.int8, batch_size pg_catalog.int4 DEFAULT 1000)
+RETURNS TABLE (last_token pg_catalog.int8, tokens pg_catalog.int8)
+SECURITY DEFINER
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'revoke_orphan_batch_wrapper';
+
+-- Purges till nothing is due, a transaction for each batch, and says how far it is: in application_name while a
+-- batch is under way, and in a NOTICE at the end; and which tables of the application's keep sessions from being purged. Runs
+-- with the caller's rights and path: with SECURITY DEFINER or a SET of its own, a procedure may not commit. So everything
+-- in it is qualified.
+--
+-- Takes how many rows a batch has at the most. Errors: 2D000 inside of a transaction block and in a function, before
+-- anything is purged; those of auth.purge_refresh_tokens, and what was purged before stays so.
+CREATE OR REPLACE PROCEDURE auth.purge_all(batch_size pg_catalog.int4 DEFAULT 1000)
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    batch pg_catalog.int8;
+    total pg_catalog.int8 := 0;
+    kept record;
+BEGIN
+    PERFORM auth.begin_batches('purge_all');
+    COMMIT;
+    LOOP
+        -- Till the transaction ends, however it does.
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('purge_all: %s rows', total), true);
+        batch := auth.purge_refresh_tokens(batch_size);
+        total := total OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.<) batch_size;
+    END LOOP;
+    RAISE NOTICE 'purge_all: % rows deleted', total;
+    FOR kept IN
+        SELECT u.referring_table, u.referring_constraint, u.sessions FROM auth.read_unpurgeable_sessions() AS u
+    LOOP
+        RAISE NOTICE 'purge_all: % keeps % sessions by foreign key "%"',
+            kept.referring_table, kept.sessions, kept.referring_constraint
+            USING HINT = 'Delete these rows, or give the foreign key ON DELETE CASCADE or SET NULL.';
+    END LOOP;
+END
+$body$;
+
+
+-- Ends every session, a transaction for each batch: the worst day. In the order of their ids, after the tokens that have no
+-- session, since one of these that is rotated meanwhile gets one. Says how far it is as purge_all does, and has its caller's
+-- rights and path for the same reason. A user who logs in meanwhile may have to do so once more.
+--
+-- Takes how many sessions a batch has at the most: for so long others wait. Errors: 2D000 inside of a transaction block and
+-- in a function, before any is ended; those of auth.revoke_session_batch, and what was ended before stays so.
+CREATE PROCEDURE auth.revoke_all_sessions(batch_size pg_catalog.int4 DEFAULT 1000)
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    last_token pg_catalog.int8;
+    last_session pg_catalog.uuid;
+    batch pg_catalog.int8;
+    orphans pg_catalog.int8 := 0;
+    total pg_catalog.int8 := 0;
+BEGIN
+    PERFORM auth.begin_batches('revoke_all_sessions');
+    COMMIT;
+    LOOP
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('revoke_all_sessions: %s tokens', orphans), true);
+        SELECT b.last_token, b.tokens INTO last_token, batch FROM auth.revoke_orphan_batch(last_token, batch_size) AS b;
+        orphans := orphans OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.=) 0;
+    END LOOP;
+    LOOP
+        -- Till the transaction ends, however it does.
+        PERFORM pg_catalog.set_config('application_name', pg_catalog.format('revoke_all_sessions: %s sessions', total), true);
+        SELECT b.last_session, b.sessions INTO last_session, batch FROM auth.revoke_session_batch(last_session, batch_size) AS b;
+        total := total OPERATOR(pg_catalog.+) batch;
+        COMMIT;
+        EXIT WHEN batch OPERATOR(pg_catalog.=) 0;
+    END LOOP;
+    RAISE NOTICE 'revoke_all_sessions: % sessions ended, and % tokens without a session revoked', total, orphans;
+END
+$body$;
+
+COMMENT ON PROCEDURE auth.revoke_all_sessions(pg_catalog.int4) IS 'Ends every session, a transaction for each batch.';
+
+COMMENT ON FUNCTION auth.begin_batches(pg_catalog.text)
+    IS 'What a procedure begins with that commits each batch: refuses where it could not.';
+COMMENT ON FUNCTION auth.read_unpurgeable_sessions()
+    IS 'Which foreign keys of the application''s keep sessions that are due from being purged, and how many.';
+COMMENT ON FUNCTION auth.revoke_session_batch(pg_catalog.uuid, pg_catalog.int4)
+    IS 'Ends one batch of sessions, in the order of their ids.';
+COMMENT ON FUNCTION auth.revoke_orphan_batch(pg_catalog.int8, pg_catalog.int4)
+    IS 'Revokes one batch of the live tokens that have no session, in the order of their ids.';
+
+-- ---- What a policy asks for each row: a cost that was measured ----
+ALTER FUNCTION auth.is_session_live(pg_catalog.uuid) PARALLEL SAFE COST 700;
+
+
+-- ---- Figures ----
+COMMENT ON COLUMN auth.refresh_token_stats.purgeable_tokens IS 'Tokens that a purge would delete now.';
+COMMENT ON COLUMN auth.refresh_token_stats.oldest_purgeable_seconds IS 'For how long a purge could have deleted the one that is due longest, in seconds; 0: none is due.';
 
 
 -- ---- Words ----
@@ -546,6 +666,11 @@ AS $body$
         ('ROUTINE', 'auth.draw_token_family(uuid)', '{operator}'),
         ('ROUTINE', 'auth.purge_refresh_tokens(int)', '{operator}'),
         ('ROUTINE', 'auth.purge_all(int)', '{operator}'),
+        ('ROUTINE', 'auth.begin_batches(text)', '{operator}'),
+        ('ROUTINE', 'auth.read_unpurgeable_sessions()', '{operator}'),
+        ('ROUTINE', 'auth.revoke_all_sessions(int)', '{operator}'),
+        ('ROUTINE', 'auth.revoke_session_batch(uuid, int)', '{operator}'),
+        ('ROUTINE', 'auth.revoke_orphan_batch(bigint, int)', '{operator}'),
         ('ROUTINE', 'auth.read_refresh_token_stats()', '{operator}'),
         ('ROUTINE', 'auth.read_refresh_token_answers()', '{operator}'),
         ('ROUTINE', 'auth.reset_refresh_token_stats()', '{operator}'),

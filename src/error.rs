@@ -29,6 +29,9 @@ pub enum Error {
     /// A batch of no rows, or of fewer.
     #[error("batch_size must be at least 1")]
     BatchSize,
+    /// A procedure that commits, where nothing can be committed.
+    #[error("auth.{0} commits each batch, which it cannot do here")]
+    CanNotCommit(String),
     /// A session that would end before it begins.
     #[error("not_after must be in the future")]
     NotAfterPast,
@@ -109,6 +112,7 @@ impl Error {
             Self::AccessTokenHook | Self::ClientAuthenticationHook | Self::FunctionDropped => {
                 PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION
             }
+            Self::CanNotCommit(_) => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_TERMINATION,
             Self::TooLong(_) => PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
             Self::SessionUnknown => PgSqlErrorCode::ERRCODE_FOREIGN_KEY_VIOLATION,
             Self::SessionEnded
@@ -128,6 +132,9 @@ impl Error {
         match self {
             Self::TooLong(_) => Some("At most 255 characters are stored."),
             Self::BatchSize => Some("Leave batch_size out for batches of 1000 rows."),
+            Self::CanNotCommit(_) => Some(
+                "CALL it by itself: outside of BEGIN and COMMIT, and not in a function or a block with EXCEPTION.",
+            ),
             Self::NoSessionClaim => {
                 Some("The access token needs the claim session_id, with the id of its session.")
             }

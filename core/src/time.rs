@@ -18,6 +18,11 @@ impl Micros {
         Self(seconds as i64 * 1_000_000)
     }
 
+    /// The limit that a setting gives in seconds. 0 switches it off: none, so for ever.
+    pub fn limit(seconds: i32) -> Option<Self> {
+        (seconds > 0).then(|| Self::from_seconds(seconds))
+    }
+
     /// This length in seconds.
     pub fn as_seconds(self) -> f64 {
         self.0 as f64 / 1e6

@@ -6,6 +6,7 @@
 //! error in the server's log, and the launcher goes on with the next.
 
 use super::{fail, has_extension, report, settle, take_signals, transaction, worker};
+use crate::store::Kept;
 use crate::{settings, store};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
@@ -91,7 +92,7 @@ pub extern "C-unwind" fn refresh_tokens_purge_worker(_argument: pg_sys::Datum) {
     BackgroundWorker::connect_worker_to_spi(Some(database), None);
     settle();
     let mut rows = 0;
-    loop {
+    let is_done = loop {
         report(&format!("purge: {rows} rows so far"));
         let is_wanted = Cell::new(false);
         let batch = transaction(
@@ -101,11 +102,14 @@ pub extern "C-unwind" fn refresh_tokens_purge_worker(_argument: pg_sys::Datum) {
         );
         rows += batch.unwrap_or(0);
         if batch != Some(BATCH_SIZE) {
-            break;
+            break batch.is_some();
         }
-    }
+    };
     if rows > 0 {
         pgrx::log!("refresh_tokens: purged {rows} rows in database \"{database}\"");
+    }
+    if is_done {
+        tell_what_is_kept();
     }
 }
 
@@ -125,6 +129,20 @@ fn hold_database() -> bool {
     // SAFETY: takes numbers only. The lock is the one that a connection takes when it begins, and the transaction's.
     let result = unsafe { pg_sys::LockAcquire(&tag, mode, false, true) };
     result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+/// Writes to the log what keeps sessions from being purged: a line in each purge for each foreign key.
+fn tell_what_is_kept() {
+    for kept in transaction(|| (), owner, store::kept_sessions).unwrap_or_default() {
+        let Kept {
+            table,
+            constraint,
+            sessions,
+        } = kept;
+        pgrx::warning!(
+            "refresh_tokens: {table} keeps {sessions} sessions from being purged by foreign key \"{constraint}\""
+        );
+    }
 }
 
 /// Whose functions these are; none in a database without the extension.

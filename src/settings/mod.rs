@@ -4,11 +4,11 @@
 //! window. They can be set per database and per role, and 0 switches a limit off.
 
 mod oauth;
+mod server;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
-use refresh_tokens_core::sessions::Retention;
-use refresh_tokens_core::sessions::{Policy, ReuseAction, Window};
+use refresh_tokens_core::sessions::{Limit, Policy, Retention, ReuseAction, Window};
 use refresh_tokens_core::time::Micros;
 use refresh_tokens_core::verdict::Recorded;
 use std::ffi::{CStr, CString, c_int};
@@ -17,21 +17,25 @@ use std::time::Duration;
 pub use oauth::{
     access_token_hook, access_token_settings, client_authentication_hook, trusted_proxies,
 };
-
-const DAY: i32 = 86_400;
+pub use server::{of_server, to_seconds};
 
 static ROTATION: GucSetting<bool> = GucSetting::<bool>::new(true);
-static REUSE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
+static REUSE_INTERVAL: GucSetting<i32> = default(Limit::ReuseInterval);
 static LOST_RESPONSE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
 static REUSE_ACTION: GucSetting<ReuseActionSetting> =
     GucSetting::<ReuseActionSetting>::new(ReuseActionSetting::RevokeSession);
-static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15 * DAY);
-static SESSION_LIFETIME: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
+static IDLE_TIMEOUT: GucSetting<i32> = default(Limit::IdleTimeout);
+static SESSION_LIFETIME: GucSetting<i32> = default(Limit::SessionLifetime);
 static MAX_SESSIONS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
-static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
-static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(90 * DAY);
+static RETENTION: GucSetting<i32> = default(Limit::Retention);
+static EVENT_RETENTION: GucSetting<i32> = default(Limit::EventRetention);
 
 static FAST_PATH: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// A setting whose default is in the table of limits.
+const fn default(limit: Limit) -> GucSetting<i32> {
+    GucSetting::<i32>::new(server::default(limit))
+}
 
 /// The values of `refresh_tokens.reuse_action`.
 #[derive(Clone, Copy, Debug, PostgresGucEnum)]
@@ -270,14 +274,14 @@ fn is_valid(name: &CStr, value: &CStr, context: pg_sys::GucContext::Type) -> boo
 pub fn policy() -> Policy {
     Policy {
         rotation: ROTATION.get(),
-        reuse_interval: window(REUSE_INTERVAL.get()),
-        lost_response_interval: window(LOST_RESPONSE_INTERVAL.get()),
+        reuse_interval: Window::of(REUSE_INTERVAL.get()),
+        lost_response_interval: Window::of(LOST_RESPONSE_INTERVAL.get()),
         reuse_action: match REUSE_ACTION.get() {
             ReuseActionSetting::RevokeSession => ReuseAction::RevokeSession,
             ReuseActionSetting::Reject => ReuseAction::Reject,
         },
-        idle_timeout: limit(IDLE_TIMEOUT.get()),
-        session_lifetime: limit(SESSION_LIFETIME.get()),
+        idle_timeout: Micros::limit(IDLE_TIMEOUT.get()),
+        session_lifetime: Micros::limit(SESSION_LIFETIME.get()),
         max_sessions_per_user: Some(i64::from(MAX_SESSIONS_PER_USER.get())).filter(|&max| max > 0),
     }
 }
@@ -285,8 +289,8 @@ pub fn policy() -> Policy {
 /// How long evidence is kept, by the settings in force.
 pub fn retention() -> Retention {
     Retention {
-        evidence: limit(RETENTION.get()),
-        events: limit(EVENT_RETENTION.get()),
+        evidence: Micros::limit(RETENTION.get()),
+        events: Micros::limit(EVENT_RETENTION.get()),
     }
 }
 
@@ -345,16 +349,4 @@ pub fn recorded() -> Recorded {
         EventsSetting::Security => Recorded::Security,
         EventsSetting::All => Recorded::All,
     }
-}
-
-fn window(seconds: i32) -> Window {
-    match seconds {
-        0 => Window::Closed,
-        ..0 => Window::Open,
-        length => Window::For(Micros::from_seconds(length)),
-    }
-}
-
-fn limit(seconds: i32) -> Option<Micros> {
-    (seconds > 0).then(|| Micros::from_seconds(seconds))
 }

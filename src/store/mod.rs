@@ -5,6 +5,7 @@
 //! write (docs/design.md#order-of-locks).
 
 mod fast_path;
+mod limits;
 mod oauth;
 mod operator;
 mod ownership;
@@ -21,7 +22,7 @@ use pgrx::spi::SpiClient;
 use pgrx::{Spi, pg_sys};
 use refresh_tokens_core::time::Timestamp;
 
-pub use operator::purge_due;
+pub use operator::{Kept, kept_sessions, purge_due};
 pub use sessions::Device;
 pub use tokens::{Caller, DetectedReuse, Family, Lookup, NewSession};
 

@@ -21,8 +21,8 @@ pub struct Policy {
     pub max_sessions_per_user: Option<i64>,
 }
 
-/// For how long after its rotation a token is taken for an honest retry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// For how long after its rotation a token is taken for an honest retry. The wider one is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Window {
     /// Never.
     Closed,
@@ -33,6 +33,15 @@ pub enum Window {
 }
 
 impl Window {
+    /// The window that a setting opens for so many seconds. 0: not at all; less: for ever.
+    pub const fn of(seconds: i32) -> Self {
+        match seconds {
+            0 => Self::Closed,
+            ..0 => Self::Open,
+            length => Self::For(Micros::from_seconds(length)),
+        }
+    }
+
     /// Whether something that happened `age` ago is inside the window.
     ///
     /// A negative age (the clock was set back) is inside any window that is not closed.

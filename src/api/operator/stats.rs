@@ -1,11 +1,10 @@
 use crate::api::grant_row::time;
 use crate::background::counters;
 use crate::error::Error;
-use crate::{settings, store};
+use crate::store;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use refresh_tokens_core::sessions::Horizon;
 
 /// What `auth.refresh_token_stats` shows: one row about the tables of this database.
 ///
@@ -24,7 +23,7 @@ pub fn read_refresh_token_stats() -> Result<
             name!(live_sessions, i64),
             name!(live_tokens, i64),
             name!(purgeable_tokens, i64),
-            name!(oldest_purgeable_seconds, Option<f64>),
+            name!(oldest_purgeable_seconds, f64),
             name!(sessions_table_bytes, i64),
             name!(sessions_index_bytes, i64),
             name!(tokens_table_bytes, i64),
@@ -36,15 +35,12 @@ pub fn read_refresh_token_stats() -> Result<
     >,
     ErrorReport,
 > {
-    let (now, policy) = (store::now(), settings::policy());
-    let horizon = Horizon::at(now, &policy, &settings::retention());
-    let stats = store::read(|store| store.stats(now, &policy, &horizon))?;
-    let oldest = stats.oldest_purgeable;
+    let stats = store::read(|store| store.stats())?;
     Ok(TableIterator::once((
         stats.live_sessions,
         stats.live_tokens,
         stats.purgeable_tokens,
-        oldest.map(|oldest| now.since(oldest).as_seconds()),
+        stats.oldest_purgeable_seconds,
         stats.sessions_table_bytes,
         stats.sessions_index_bytes,
         stats.tokens_table_bytes,

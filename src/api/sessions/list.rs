@@ -3,8 +3,8 @@
 use crate::api::argument;
 use crate::api::grant_row::time;
 use crate::error::Error;
+use crate::postgrest;
 use crate::store::{self, Device};
-use crate::{postgrest, settings};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -14,7 +14,8 @@ use refresh_tokens_core::sessions::Policy;
 ///
 /// Takes the user. A row has no secret: the session, when it was opened and last refreshed (NULL: not
 /// since the login), address, user agent, tag, OAuth client, assurance level, when it ends if it is not
-/// used and when it ends anyway (NULL: never), and how often it was rotated.
+/// used and when it ends anyway (NULL: never), and how often it was rotated. It is live, and ends, by the most
+/// lenient settings that any role has.
 ///
 /// Works on a standby and in a read-only transaction.
 ///
@@ -99,8 +100,8 @@ type Row = (
 
 /// The live sessions of `user_id`, as rows.
 fn rows(user_id: &str) -> Result<Vec<Row>, Error> {
-    let policy = settings::policy();
-    let devices = store::read(|store| store.user_sessions(user_id))?;
+    let (policy, devices) =
+        store::read(|store| Ok((store.lenient_policy()?, store.user_sessions(user_id)?)))?;
     let now = store::now();
     let live = |device: &Device| device.session.expiry(&policy, now).is_none();
     let live = devices.into_iter().filter(live);

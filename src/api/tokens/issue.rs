@@ -99,7 +99,7 @@ fn open_session(
 ) -> Result<Grant, Error> {
     if let Some(max) = policy.max_sessions_per_user {
         store.serialize_logins(user_id, new.tag);
-        evict_over_cap(store, user_id, new.tag, max, caller, policy)?;
+        evict_over_cap(store, user_id, new.tag, max, caller)?;
     }
     let now = store::now();
     let id = random_uuid()?;
@@ -131,9 +131,9 @@ fn evict_over_cap(
     tag: Option<&str>,
     max: i64,
     caller: &Caller<'_>,
-    policy: &Policy,
 ) -> Result<(), Error> {
-    let live = store.live_sessions(user_id, tag, policy, store::now())?;
+    // Whoever's sessions they are by: those that auth.list_sessions shows.
+    let live = store.live_sessions(user_id, tag, &store.lenient_policy()?, store::now())?;
     let keep = usize::try_from(max - 1).unwrap_or(usize::MAX);
     if let Some(over @ [_, ..]) = live.get(keep..) {
         let locked = store.lock_sessions(over)?;

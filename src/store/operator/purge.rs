@@ -1,13 +1,13 @@
 //! Purge: what is over for long is deleted, batch by batch, and nobody waited for.
 
 use super::events::{by_index, has_events};
+use super::references::{Place, Reference};
 use crate::error::Error;
-use crate::settings;
 use crate::store::plan::plan;
 use crate::store::row::{
     first, required, timestamp, timestamp_argument, uuid_array, uuids_argument,
 };
-use crate::store::{Store, now, write};
+use crate::store::{Store, write};
 use pgrx::{check_for_interrupts, pg_sys};
 use refresh_tokens_core::sessions::Horizon;
 use refresh_tokens_core::time::{Micros, Timestamp};
@@ -35,6 +35,12 @@ plan!(
     [TIMESTAMPTZOID, INT8OID]
 );
 plan!(
+    PURGE_ENDED_OF,
+    fresh,
+    "purge_ended_of.sql",
+    [TIMESTAMPTZOID, INT8OID, UUIDARRAYOID]
+);
+plan!(
     PURGE_UNDATED,
     fresh,
     "purge_undated.sql",
@@ -44,7 +50,7 @@ plan!(
     PURGE_SESSIONS,
     fresh,
     "purge_sessions.sql",
-    [UUIDARRAYOID, INT8OID]
+    [UUIDARRAYOID, INT8OID, UUIDARRAYOID]
 );
 plan!(
     PURGE_EVENTS,
@@ -68,6 +74,10 @@ thread_local! {
     /// with both again at each batch would make a purge of n rows cost n².
     static STOPPED_AT: Cell<Option<Timestamp>> = const { Cell::new(None) };
 
+    /// Where the last batch stopped among the ended sessions, if there are some that others refer to: those stay, and
+    /// to pass over them again at each batch would be as costly.
+    static STOPPED_AFTER: Cell<Option<Place>> = const { Cell::new(None) };
+
     /// How many rows were deleted, of late, for each token that was due: a session that is over goes with
     /// all its tokens.
     static ROWS_PER_DUE: Cell<i64> = const { Cell::new(2) };
@@ -77,14 +87,15 @@ thread_local! {
 struct Batch<'a> {
     store: &'a Store<'a>,
     horizon: &'a Horizon,
+    /// The foreign keys that keep sessions from being deleted.
+    references: Vec<Reference>,
     /// How many rows may still be deleted.
     left: i64,
 }
 
-/// Deletes up to `rows` rows that are due now by the settings in force, and counts them.
+/// Deletes up to `rows` rows that are due now, by whoever's settings, and counts them.
 pub fn purge_due(rows: i64) -> Result<i64, Error> {
-    let horizon = Horizon::at(now(), &settings::policy(), &settings::retention());
-    write(|store| store.purge(&horizon, rows))
+    write(|store| store.purge(&store.horizon()?, rows))
 }
 
 impl Store<'_> {
@@ -98,10 +109,15 @@ impl Store<'_> {
         let mut batch = Batch {
             store: self,
             horizon,
+            references: self.references()?,
             left: rows,
         };
         batch.old_tokens()?;
-        batch.ended_sessions()?;
+        if batch.references.is_empty() {
+            batch.ended_sessions()?;
+        } else {
+            batch.ended_sessions_but_kept()?;
+        }
         batch.undated_tokens()?;
         batch.old_events()?;
         Ok(rows - batch.left)
@@ -182,6 +198,52 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// As [`Batch::ended_sessions`], where there may be any number that others refer to, which stay: these are passed over,
+    /// beginning where the last batch stopped; in the end once from the beginning.
+    fn ended_sessions_but_kept(&mut self) -> Result<(), Error> {
+        let mut start = STOPPED_AFTER.take().unwrap_or(Place::BEGINNING);
+        loop {
+            let mut place = start;
+            while let Some((page, last)) = self.store.ended_page(self.horizon.over, place)? {
+                let kept = self.store.referred(&self.references, &page)?;
+                let free: Vec<_> = page.into_iter().filter(|id| !kept.contains(id)).collect();
+                for sessions in free.chunks(MAX_ROUND as usize) {
+                    self.ended_of(sessions)?;
+                    if self.left == 0 {
+                        STOPPED_AFTER.set(Some(place));
+                        return Ok(());
+                    }
+                }
+                place = last;
+            }
+            if start == Place::BEGINNING {
+                return Ok(());
+            }
+            start = Place::BEGINNING;
+        }
+    }
+
+    /// Those of `sessions` that have ended, with their tokens.
+    fn ended_of(&mut self, sessions: &[Uuid]) -> Result<(), Error> {
+        while self.left > 0 {
+            let round = self.left.min(MAX_ROUND);
+            let arguments = [
+                timestamp_argument(self.horizon.over),
+                round.into(),
+                uuids_argument(sessions),
+            ];
+            let row = PURGE_ENDED_OF.run(self.store.client, &arguments)?.first();
+            let gone: i64 = required(&row, "gone")?;
+            self.left -= gone;
+            self.emptied(&uuid_array(&row, "sessions")?)?;
+            rest();
+            if gone < round {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Tokens that somebody has damaged, and that no time leads to.
     fn undated_tokens(&mut self) -> Result<(), Error> {
         while self.left > 0 {
@@ -223,22 +285,29 @@ impl Batch<'_> {
         (look, look.max(round - look))
     }
 
-    /// Deletes those of the locked `sessions` that have no token left. Whichever are too many for the batch, or
-    /// have tokens left, get an end that is long past, if they had none: the next batch finds them by it, nothing
+    /// Deletes those of the locked `sessions` that have no token left, and that nobody refers to. Whichever are too many for the batch, or
+    /// have tokens left, or stay, get an end that is long past, if they had none: the next batch finds them by it, nothing
     /// revives what is deleted in part, and a transaction with an older snapshot meets a row that was written.
-    /// Gives whether all are gone.
+    /// Gives whether none is left for another batch.
     fn emptied(&mut self, sessions: &[Uuid]) -> Result<bool, Error> {
         if sessions.is_empty() {
             return Ok(true);
         }
-        let arguments = [uuids_argument(sessions), self.left.into()];
+        // Asked under the lock, which whoever begins to refer to one waits for.
+        let kept = self.store.referred(&self.references, sessions)?;
+        let kept: Vec<_> = kept.into_iter().collect();
+        let arguments = [
+            uuids_argument(sessions),
+            self.left.into(),
+            uuids_argument(&kept),
+        ];
         let row = PURGE_SESSIONS.run(self.store.client, &arguments)?.first();
         let gone: i64 = required(&row, "gone")?;
         self.left -= gone;
         let end = self.horizon.over.plus(Micros(-1));
         self.store
             .end_sessions(&uuid_array(&row, "left_over")?, end)?;
-        Ok(usize::try_from(gone) == Ok(sessions.len()))
+        Ok(required::<i64>(&row, "waiting")? == 0)
     }
 }
 

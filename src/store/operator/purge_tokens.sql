@@ -31,7 +31,10 @@ WITH due AS MATERIALIZED (
                 WHEN s.place IS NULL AND (t.session_id IS NOT NULL OR t.user_id IS NULL) THEN true
                 WHEN t.revoked IS FALSE
                 THEN t.session_id IS NULL AND t.created_at OPERATOR(pg_catalog.<) GREATEST($4, $5)
-                ELSE COALESCE((SELECT pg_catalog.bool_and(c.revoked IS NOT FALSE)
+                ELSE COALESCE((SELECT pg_catalog.bool_and(c.revoked IS NOT FALSE
+                                                          -- the last of a family without a session, which goes too
+                                                          OR (c.session_id IS NULL AND c.updated_at OPERATOR(pg_catalog.<) $2
+                                                              AND c.created_at OPERATOR(pg_catalog.<) GREATEST($4, $5)))
                                  FROM auth.refresh_tokens AS c
                                 WHERE c.parent OPERATOR(pg_catalog.=) t.token),
                               t.session_id IS NULL)

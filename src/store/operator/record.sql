@@ -9,12 +9,14 @@ WITH event AS (
      WHERE t.id OPERATOR(pg_catalog.=) ANY ((SELECT $2)::pg_catalog.int8[])
        AND NOT EXISTS (
            SELECT
-             FROM auth.refresh_token_events AS e
-            WHERE e.token_id OPERATOR(pg_catalog.=) t.id
-              AND e.event OPERATOR(pg_catalog.=) $1
-              AND e.occurred_at OPERATOR(pg_catalog.>) ($3 OPERATOR(pg_catalog.-) '1 min'::pg_catalog.interval)
-           -- a look-up for each token, whatever the statistics say
-           OFFSET 0)
+             -- OFFSET keeps this a look-up for each token: to go through the events of the last minute for each would be
+             -- quadratic where many are recorded at once.
+             FROM (SELECT o.event, o.occurred_at
+                     FROM auth.refresh_token_events AS o
+                    WHERE o.token_id OPERATOR(pg_catalog.=) t.id
+                   OFFSET 0) AS e
+            WHERE e.event OPERATOR(pg_catalog.=) $1
+              AND e.occurred_at OPERATOR(pg_catalog.>) ($3 OPERATOR(pg_catalog.-) '1 min'::pg_catalog.interval))
     RETURNING id
 )
 SELECT CASE WHEN $7 THEN pg_catalog.pg_notify('refresh_tokens', e.id::pg_catalog.text) END

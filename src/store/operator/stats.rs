@@ -1,17 +1,17 @@
 //! Figures about the tables.
 
 use crate::error::Error;
-use crate::store::Store;
 use crate::store::plan::plan;
-use crate::store::row::{column, required, timestamp, timestamp_argument};
-use refresh_tokens_core::sessions::{Horizon, Policy};
-use refresh_tokens_core::time::Timestamp;
+use crate::store::row::{column, required, timestamp_argument};
+use crate::store::{Store, now};
 
 plan!(
     STATS,
     stable,
     "stats.sql",
     [
+        TIMESTAMPTZOID,
+        TIMESTAMPTZOID,
         TIMESTAMPTZOID,
         TIMESTAMPTZOID,
         TIMESTAMPTZOID,
@@ -25,8 +25,7 @@ pub struct Stats {
     pub live_sessions: i64,
     pub live_tokens: i64,
     pub purgeable_tokens: i64,
-    /// When the oldest token that purge may take was revoked; none: there is none.
-    pub oldest_purgeable: Option<Timestamp>,
+    pub oldest_purgeable_seconds: f64,
     pub sessions_table_bytes: i64,
     pub sessions_index_bytes: i64,
     pub tokens_table_bytes: i64,
@@ -38,18 +37,16 @@ pub struct Stats {
 }
 
 impl Store<'_> {
-    /// Figures about the tables, at `now`.
-    pub fn stats(
-        &self,
-        now: Timestamp,
-        policy: &Policy,
-        horizon: &Horizon,
-    ) -> Result<Stats, Error> {
+    /// Figures about the tables, by whoever's settings.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let (now, policy, horizon) = (now(), self.lenient_policy()?, self.horizon()?);
         let arguments = [
             timestamp_argument(now),
             timestamp_argument(now.minus(policy.session_lifetime)),
             timestamp_argument(now.minus(policy.idle_timeout)),
             timestamp_argument(horizon.over),
+            timestamp_argument(horizon.created),
+            timestamp_argument(horizon.refreshed),
         ];
         let row = STATS.run(self.client, &arguments)?.first();
         let number = |name: &str| required::<i64>(&row, name);
@@ -57,7 +54,7 @@ impl Store<'_> {
             live_sessions: number("live_sessions")?,
             live_tokens: number("live_tokens")?,
             purgeable_tokens: number("purgeable_tokens")?,
-            oldest_purgeable: timestamp(&row, "oldest_purgeable")?,
+            oldest_purgeable_seconds: required(&row, "oldest_purgeable_seconds")?,
             sessions_table_bytes: number("sessions_table_bytes")?,
             sessions_index_bytes: number("sessions_index_bytes")?,
             tokens_table_bytes: number("tokens_table_bytes")?,

@@ -4,8 +4,8 @@ use crate::store::plan::plan;
 mod cap;
 
 use super::row::{
-    column, first, required, rows, timestamp, timestamp_argument, uuid, uuid_argument,
-    uuids_argument,
+    column, first, optional_uuid_argument, required, rows, timestamp, timestamp_argument, uuid,
+    uuid_argument, uuids_argument,
 };
 use super::tokens::Caller;
 use super::{Store, now};
@@ -22,6 +22,12 @@ plan!(
     fresh,
     "lock_user_sessions.sql",
     [TEXTOID, UUIDOID]
+);
+plan!(
+    LOCK_NEXT_SESSIONS,
+    fresh,
+    "lock_next_sessions.sql",
+    [UUIDOID, INT8OID]
 );
 plan!(
     END_SESSIONS,
@@ -115,6 +121,13 @@ impl Store<'_> {
         let except = except.map(|id| pgrx::Uuid::from_bytes(id.into_bytes()));
         let arguments = [user_id.into(), except.into()];
         session_ids(LOCK_USER_SESSIONS.run(self.client, &arguments)?)
+    }
+
+    /// Locks the next sessions that nobody has ended, up to so many, beginning after the session `after`; gives their ids
+    /// in their order.
+    pub fn lock_next_sessions(&self, after: Option<Uuid>, rows: i64) -> Result<Vec<Uuid>, Error> {
+        let arguments = [optional_uuid_argument(after), rows.into()];
+        session_ids(LOCK_NEXT_SESSIONS.run(self.client, &arguments)?)
     }
 
     /// Ends the locked sessions `ids` and gives the ids of the tokens that were live till then.

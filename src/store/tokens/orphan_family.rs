@@ -33,6 +33,12 @@ plan!(
     ]
 );
 plan!(
+    LOCK_NEXT_ORPHANS,
+    fresh,
+    "lock_next_orphans.sql",
+    [INT8OID, INT8OID]
+);
+plan!(
     REVOKE_ROWS,
     fresh,
     "revoke_rows.sql",
@@ -84,7 +90,19 @@ impl Store<'_> {
 
     /// Revokes the live tokens of `orphans` and gives their ids.
     pub fn revoke_orphans(&self, orphans: &OrphanFamily, at: Timestamp) -> Result<Vec<i64>, Error> {
-        let arguments = [orphans.ids().into(), timestamp_argument(at)];
+        self.revoke_orphan_tokens(&orphans.ids(), at)
+    }
+
+    /// Locks the next live tokens without a session, up to so many, beginning after the token `after`; gives their ids in
+    /// their order.
+    pub fn lock_next_orphans(&self, after: i64, rows: i64) -> Result<Vec<i64>, Error> {
+        let table = LOCK_NEXT_ORPHANS.run(self.client, &[after.into(), rows.into()])?;
+        crate::store::row::rows(table, |row| required(row, "token_id"))
+    }
+
+    /// Revokes the locked tokens `ids`, which have no session, and gives the ids of those that were live.
+    pub fn revoke_orphan_tokens(&self, ids: &[i64], at: Timestamp) -> Result<Vec<i64>, Error> {
+        let arguments = [ids.to_vec().into(), timestamp_argument(at)];
         required(
             &REVOKE_ROWS.run(self.client, &arguments)?.first(),
             "revoked",

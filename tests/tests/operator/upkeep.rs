@@ -42,13 +42,12 @@ fn the_figures_are_those_of_the_tables() {
     let row = client
         .query_one(
             "SELECT live_sessions, live_tokens, purgeable_tokens,
-                    oldest_purgeable_seconds BETWEEN extract(epoch FROM now() - oldest)
-                                                 AND extract(epoch FROM clock_timestamp() - oldest),
+                    oldest_purgeable_seconds - extract(epoch FROM interval '68 d') BETWEEN 0 AND 60,
                     sessions_table_bytes = pg_table_size('auth.sessions'),
                     tokens_index_bytes = pg_indexes_size('auth.refresh_tokens'),
                     sessions_dead_rows >= 0 AND tokens_dead_rows >= 0,
                     coalesce(sessions_hot_update_ratio BETWEEN 0 AND 1, true)
-               FROM auth.refresh_token_stats, (SELECT min(updated_at) FROM auth.refresh_tokens WHERE revoked) AS t (oldest)",
+               FROM auth.refresh_token_stats",
             &[],
         )
         .expect("one row");
@@ -63,6 +62,68 @@ fn the_figures_are_those_of_the_tables() {
         0,
         "the library is not preloaded"
     );
+}
+
+/// How many tokens purge would take, by the figures, and whether any of them waits.
+fn purgeable(client: &mut Client) -> (i64, bool) {
+    let sql = "SELECT purgeable_tokens, oldest_purgeable_seconds > 0 FROM auth.refresh_token_stats";
+    let row = client.query_one(sql, &[]).expect("one row");
+    (row.get(0), row.get(1))
+}
+
+/// Of every kind that purge takes, and of what it leaves.
+#[test]
+fn what_is_purgeable_is_what_a_purge_takes() {
+    const ROWS: &str = "
+        SET session_replication_role = replica;
+        -- without a session: a chain of three that is over, one that a login may still come from, nobody's
+        INSERT INTO auth.refresh_tokens (token, parent, user_id, revoked, created_at, updated_at)
+        VALUES ('a', NULL, 'alice', true, now() - interval '99 d', now() - interval '98 d'),
+               ('b', 'a', 'alice', true, now() - interval '98 d', now() - interval '97 d'),
+               ('c', 'b', 'alice', false, now() - interval '97 d', now() - interval '97 d'),
+               ('d', NULL, 'bob', true, now() - interval '40 d', now() - interval '39 d'),
+               ('e', 'd', 'bob', false, now() - interval '39 d', now() - interval '39 d'),
+               ('f', NULL, NULL, false, now() - interval '31 d', now() - interval '31 d');
+        -- damaged: the session's row is gone, or there is no time
+        INSERT INTO auth.refresh_tokens (token, session_id, user_id, revoked, created_at, updated_at)
+        VALUES ('g', gen_random_uuid(), 'carol', false, now() - interval '31 d', now() - interval '31 d'),
+               ('h', gen_random_uuid(), 'carol', true, now() - interval '31 d', NULL),
+               ('i', NULL, 'carol', true, NULL, NULL),
+               ('j', NULL, 'carol', false, NULL, NULL);
+        RESET session_replication_role";
+    let database = Database::create();
+    let mut client = database.connect();
+    client.batch_execute(ROWS).expect("a superuser may write");
+    for (user, rotations, time) in [("over", 2, "46 d"), ("idle", 1, "44 d"), ("live", 0, "1 d")] {
+        let mut grant = issue(&mut client, user);
+        for _ in 0..rotations {
+            grant = rotate(&mut client, grant.token()).expect("a verdict");
+        }
+        pass_time(&mut client, grant.session(), time);
+    }
+    // A session that goes on: of its old tokens the live one's parent stays.
+    client
+        .batch_execute("SET refresh_tokens.session_lifetime = '60 d'")
+        .expect("a setting");
+    let mut grant = issue(&mut client, "long");
+    for _ in 0..4 {
+        grant = rotate(&mut client, grant.token()).expect("a verdict");
+    }
+    client
+        .batch_execute("UPDATE auth.refresh_tokens SET updated_at = updated_at - interval '40 d' WHERE user_id = 'long'")
+        .expect("a superuser may write");
+    let tokens = "SELECT count(*) FROM auth.refresh_tokens";
+    let count =
+        |client: &mut Client| -> i64 { client.query_one(tokens, &[]).expect("a count").get(0) };
+    let before = count(&mut client);
+    // a, b, c; f; g, h, i; the three of over; three of long
+    assert_eq!(purgeable(&mut client).0, 13);
+    client
+        .batch_execute("CALL auth.purge_all()")
+        .expect("a purge");
+    let left = count(&mut client);
+    assert_eq!(before - left, 13);
+    assert_eq!(purgeable(&mut client), (0, false));
 }
 
 #[test]

@@ -1,0 +1,24 @@
+use crate::error::Error;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// What a procedure begins with that commits batch after batch: refuses where it could not commit, before it has done
+/// anything. PostgreSQL's own error says nothing of what to do.
+///
+/// Takes the procedure's name. Nobody but a procedure has a use for it.
+///
+/// # Errors
+/// 2D000 inside of a transaction block, a function or a block with EXCEPTION.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+pub fn begin_batches(procedure: Option<&str>) -> Result<(), ErrorReport> {
+    // SAFETY: both read the state of the backend. The caller's connection to SPI is the procedure's: this function has
+    // none.
+    let can_commit =
+        unsafe { pg_sys::SPI_inside_nonatomic_context() && !pg_sys::IsSubTransaction() };
+    match can_commit {
+        true => Ok(()),
+        false => Err(Error::CanNotCommit(procedure.unwrap_or_default().to_owned()).into()),
+    }
+}
