@@ -3,6 +3,7 @@
 mod catalog;
 mod dump;
 mod events;
+mod monitoring;
 mod owner;
 mod package;
 mod pgbouncer;
