@@ -110,7 +110,11 @@ fetch_package() {
 try_package() {
     [[ ! -e $CACHE/$1/complete ]] || return 0
     say "Fetching $1 with apt (a few seconds)"
-    if unpack_package "$1"; then touch "$CACHE/$1/complete"; else say "apt can't download $1: its tests are skipped"; fi
+    if (unpack_package "$1"); then
+        touch "$CACHE/$1/complete"
+    else
+        say "apt can't download $1: its tests are skipped"
+    fi
 }
 
 # unpack_package name: into $CACHE/name, with the list of what it depends on in the file `depends`
@@ -120,8 +124,7 @@ unpack_package() {
     mkdir -p "$folder"
     (cd "$folder" && apt-get download "$1" >/dev/null 2>&1) || {
         check_sudo "$1"
-        as_root apt-get update -qq || fail "apt-get update failed: see above."
-        (cd "$folder" && apt-get download "$1" >/dev/null) || return 1
+        as_root apt-get update -qq && (cd "$folder" && apt-get download "$1" >/dev/null) || return 1
     }
     file=("$folder/$1"_*.deb)
     dpkg-deb -f "${file[0]}" Depends >"$folder/depends"

@@ -9,9 +9,14 @@ public class Scenario {
         return answer.refreshToken();
     }
 
+    static PGSimpleDataSource source(String url) {
+        var source = new PGSimpleDataSource();
+        source.setUrl(url);
+        return source;
+    }
+
     public static void main(String[] arguments) throws Exception {
-        var database = new PGSimpleDataSource();
-        database.setUrl(arguments[0]);
+        var database = source(arguments[0]);
         var sessions = new Sessions(database);
         var user = new UUID(0, 7);
         String agent = "a browser";
@@ -27,5 +32,19 @@ public class Scenario {
         System.out.println("204 -");
         show(sessions.refresh(other, agent, ip));
         show(sessions.refresh("nonsense", agent, ip));
+
+        // In these modes the values are bound, or not.
+        for (String mode : new String[] {"extended", "simple"}) {
+            new Sessions(source(arguments[0] + "&preferQueryMode=" + mode)).logOut("in mode " + mode);
+        }
+        // A string is no address.
+        try (var connection = database.getConnection();
+                var statement = connection.prepareStatement("SELECT auth.rotate_refresh_token('', ip => ?)")) {
+            statement.setString(1, ip);
+            statement.execute();
+            throw new AssertionError("a string is taken for an address");
+        } catch (java.sql.SQLException expected) {
+            assert expected.getSQLState().equals("42883");
+        }
     }
 }

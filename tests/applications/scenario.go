@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -34,6 +35,15 @@ func main() {
 	fmt.Println("204 -")
 	refresh(other)
 	refresh("nonsense")
+
+	// In these modes the values are bound, or not.
+	for name, mode := range map[string]pgx.QueryExecMode{
+		"bound":   pgx.QueryExecModeExec,
+		"written": pgx.QueryExecModeSimpleProtocol,
+	} {
+		_, err := pool.Exec(ctx, "SELECT auth.revoke_refresh_token($1)", mode, name)
+		must(err)
+	}
 
 	// An integer for a user's id takes both casts.
 	var user string

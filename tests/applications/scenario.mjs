@@ -9,12 +9,13 @@ async function show(call) {
 }
 
 const client = ['a browser', '192.0.2.1'];
-const first = await show(sessions.logIn('alice', ...client));
+const user = 7;
+const first = await show(sessions.logIn(user, ...client));
 const second = await show(sessions.refresh(first, ...client));
 const third = await show(sessions.refresh(second, ...client));
 await show(sessions.refresh(first, ...client));
 await show(sessions.refresh(third, ...client));
-const other = await show(sessions.logIn('alice', ...client));
+const other = await show(sessions.logIn(user, ...client));
 await show(sessions.logOut(other));
 await show(sessions.refresh(other, ...client));
 await show(sessions.refresh('nonsense', ...client));

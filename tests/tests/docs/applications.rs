@@ -327,6 +327,9 @@ fn go_pgx() {
         .env("GOMODCACHE", application.tools.join("modules"))
         .env("GOCACHE", application.tools.join("builds"));
     application.check(&Application::output(&mut go));
+    let log = application.log();
+    assert!(log.contains("revoke_refresh_token( 'written' )"), "{log}");
+    assert!(!log.contains("'bound'"));
 }
 
 /// A port of this machine that leads to the socket of `cluster`, as long as the process runs: JDBC knows no such sockets.
@@ -364,8 +367,11 @@ fn java_jdbc() {
     let name = &application.database.name;
     let url = format!("jdbc:postgresql://127.0.0.1:{port}/{name}?user=app");
     let mut java = application.command("java");
-    let printed = Application::output(java.args(["-cp", &path, "Scenario", &url]));
+    let printed = Application::output(java.args(["-ea", "-cp", &path, "Scenario", &url]));
     application.check(&printed);
+    let log = application.log();
+    assert!(log.contains("in mode simple"), "{log}");
+    assert!(!log.contains("in mode extended"));
 }
 
 /// A statement with the token in its text, in the log.
@@ -455,12 +461,42 @@ fn a_django_view_that_raises_undoes_the_refusal_unless_verdicts_are_durable() {
             application.ask(live) == left
         });
     }
-    // A rotation is undone in any case: its child is worth nothing.
-    let token = issue(&mut client, "bob");
-    let printed = application.python(&["traps.py", "django_raises", token.token()]);
-    assert_eq!(printed, "rotated 403\n");
-    let count = "SELECT count(*) FROM auth.refresh_tokens WHERE user_id = 'bob'";
-    assert_eq!(application.ask(count), 1);
+}
+
+#[test]
+fn what_rolls_back_and_what_commits_in_python() {
+    let Some(application) = Application::create("python") else {
+        return;
+    };
+    application.copy("traps.py");
+    let mut client = application.database.connect();
+    for (name, printed, tokens) in [
+        ("sqlalchemy_connect", "rotated\n", 1),
+        ("fastapi_dependency", "rotated 403\n", 1),
+        ("django_raises", "rotated 403\n", 1),
+        ("django_raises_non_atomic", "rotated 403\n", 2),
+    ] {
+        let token = issue(&mut client, name);
+        assert_eq!(
+            application.python(&["traps.py", name, token.token()]),
+            printed,
+            "{name}"
+        );
+        let sql = format!("SELECT count(*) FROM auth.refresh_tokens WHERE user_id = '{name}'");
+        assert_eq!(application.ask(&sql), tokens, "{name}");
+    }
+}
+
+#[test]
+fn what_sqlalchemy_takes_for_a_parameter_and_shows_of_it() {
+    let Some(application) = Application::create("python") else {
+        return;
+    };
+    application.copy("traps.py");
+    let printed = application.python(&["traps.py", "sqlalchemy_double_colon", "a token"]);
+    assert_eq!(printed, "['other']\n");
+    let printed = application.python(&["traps.py", "sqlalchemy_errors", "a token"]);
+    assert_eq!(printed, "(True, False)\n");
 }
 
 fn rotate_in(mut client: Client, token: &str) {

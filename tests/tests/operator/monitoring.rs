@@ -370,3 +370,75 @@ fn the_exporter_knows_every_event_of_the_security_set() {
     let queries = text("examples/monitoring/postgres_exporter.yaml");
     assert!(queries.contains(&list), "{list}");
 }
+
+/// The queries for the exporter, each with the names of its columns.
+fn queries() -> Vec<(String, Vec<String>)> {
+    let file = text("examples/monitoring/postgres_exporter.yaml");
+    let mut queries = Vec::<(String, Vec<String>)>::new();
+    let mut inside = false;
+    for line in file.lines() {
+        if let Some(query) = line.strip_prefix("  query: ") {
+            inside = query == "|";
+            queries.push((query.trim_start_matches('|').to_owned(), Vec::new()));
+        } else if let Some(rest) = line.strip_prefix("    - ") {
+            let (name, _) = rest.split_once(':').expect("a column");
+            queries.last_mut().expect("a query").1.push(name.to_owned());
+        } else if inside && line.starts_with("    ") {
+            queries.last_mut().expect("a query").0 += &format!("{line}\n");
+        } else {
+            inside = false;
+        }
+    }
+    queries
+}
+
+/// The library is not preloaded, so the first query of a connection loads it, and its settings.
+#[test]
+fn each_query_for_the_exporter_is_the_first_of_a_connection() {
+    let database = Database::create();
+    let mut client = database.connect();
+    stand_in_for_the_doctor(&mut client);
+    client
+        .batch_execute(
+            "CREATE ROLE exporter_of_figures LOGIN;
+             SELECT auth.grant_refresh_token_role('exporter_of_figures', 'operator')",
+        )
+        .expect("a role");
+    let queries = queries();
+    assert_eq!(queries.len(), 4);
+    for (query, columns) in queries {
+        let mut client = database.connect_as("exporter_of_figures");
+        let statement = client.prepare(&query).expect("a query");
+        let names: Vec<_> = statement
+            .columns()
+            .iter()
+            .map(postgres::Column::name)
+            .collect();
+        assert_eq!(names, columns);
+        client.query(&statement, &[]).expect("figures");
+    }
+}
+
+#[test]
+fn recent_events_are_found_by_their_time() {
+    let database = Database::create();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "INSERT INTO auth.refresh_token_events (occurred_at, event)
+             SELECT now() - n * interval '1 min', 'rotated' FROM generate_series(1, 20000) AS n;
+             ANALYZE auth.refresh_token_events",
+        )
+        .expect("rows");
+    let (query, _) = &queries()[2];
+    let rows = client
+        .query(&format!("EXPLAIN {query}"), &[])
+        .expect("a plan");
+    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(
+        plan.contains("refresh_token_events_occurred_at_idx"),
+        "{plan}"
+    );
+    assert!(!plan.contains("Seq Scan on refresh_token_events"), "{plan}");
+}
