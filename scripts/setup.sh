@@ -95,23 +95,41 @@ without_a_main_cluster() {
 # fetch_package name: the files of a Debian package in $CACHE/name, where nothing starts them as a service. Only the
 # libraries that it needs are installed.
 fetch_package() {
-    local folder=$CACHE/$1 file=() libraries=()
+    local folder=$CACHE/$1 libraries=()
     [[ ! -e $folder/complete ]] || return 0
     say "Fetching $1 with apt (a few seconds)"
+    unpack_package "$1" || fail "apt can't download the package $1: see above."
+    mapfile -t libraries < <(tr ',' '\n' <"$folder/depends" | sed -n 's/^ *\(lib[^ ]*\).*/\1/p')
+    check_sudo "${libraries[@]}"
+    apt_install "${libraries[@]}"
+    touch "$folder/complete"
+}
+
+# try_package name: the same without what it needs, which is nothing but libc6. Where it can't be had, the tests that
+# use it say that they are skipped.
+try_package() {
+    [[ ! -e $CACHE/$1/complete ]] || return 0
+    say "Fetching $1 with apt (a few seconds)"
+    if (unpack_package "$1"); then
+        touch "$CACHE/$1/complete"
+    else
+        say "apt can't download $1: its tests are skipped"
+    fi
+}
+
+# unpack_package name: into $CACHE/name, with the list of what it depends on in the file `depends`
+unpack_package() {
+    local folder=$CACHE/$1 file=()
     rm -rf "$folder"
     mkdir -p "$folder"
     (cd "$folder" && apt-get download "$1" >/dev/null 2>&1) || {
         check_sudo "$1"
-        as_root apt-get update -qq || fail "apt-get update failed: see above."
-        (cd "$folder" && apt-get download "$1" >/dev/null) || fail "apt can't download the package $1: see above."
+        as_root apt-get update -qq && (cd "$folder" && apt-get download "$1" >/dev/null) || return 1
     }
     file=("$folder/$1"_*.deb)
-    mapfile -t libraries < <(dpkg-deb -f "${file[0]}" Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p')
-    check_sudo "${libraries[@]}"
-    apt_install "${libraries[@]}"
+    dpkg-deb -f "${file[0]}" Depends >"$folder/depends"
     dpkg-deb -x "${file[0]}" "$folder"
     rm "${file[0]}"
-    touch "$folder/complete"
 }
 
 # The OAuth clients of tests/postgrest, which a Python of their own runs: $CLIENTS/bin/python.
@@ -125,6 +143,53 @@ install_clients() {
         fail "pip could not install what $requirements lists: see above."
     cp "$requirements" "$CLIENTS/"
 }
+
+# What the applications of docs/applications.md connect with, in a folder for each language that is on the machine:
+# their tests say which are skipped. Together they take about 400 MB.
+APPLICATIONS=$CACHE/applications
+install_applications() {
+    # Java's driver is a package of Debian.
+    ! type -P java javac >/dev/null || try_package libpostgresql-jdbc-java
+    ! type -P node npm >/dev/null || application node node_packages package.json package-lock.json
+    application python python_packages requirements.txt
+    ! type -P go >/dev/null || application go go_modules go.mod go.sum
+    [[ ! -e $CACHE/libpostgresql-jdbc-java/complete ]] || application java java_driver
+}
+
+# application language command file...: runs the command in a new folder with these files of tests/applications, unless
+# it has run with them before
+application() {
+    local folder=$APPLICATIONS/$1 command=$2 known
+    local files=("${@:3}")
+    files=("${files[@]/#/tests/applications/}")
+    known=$(cat "${files[@]}" /dev/null | sha256sum)
+    [[ $(cat "$folder/complete" 2>/dev/null) != "$known" ]] || return 0
+    say "Installing what applications in $1 need (up to a minute)"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    ((${#files[@]} == 0)) || cp "${files[@]}" "$folder/"
+    if (cd "$folder" && "$command" >"$CACHE/applications.log" 2>&1); then
+        echo "$known" >"$folder/complete"
+    else
+        say "It can't be installed, and its tests are skipped; the end of $CACHE/applications.log says:"
+        tail -n 5 "$CACHE/applications.log"
+    fi
+}
+
+node_packages() { npm ci --ignore-scripts --no-audit --no-fund; }
+
+python_packages() {
+    /usr/bin/python3 -m venv . &&
+        bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r requirements.txt
+}
+
+# Built as well: that takes longer than the test.
+go_modules() {
+    export GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS='-modcacherw -mod=readonly' GOMODCACHE=$PWD/modules GOCACHE=$PWD/builds
+    go mod download && go build github.com/jackc/pgx/v5/pgxpool
+}
+
+java_driver() { cp ../../libpostgresql-jdbc-java/usr/share/java/postgresql.jar .; }
 
 check_reach() {
     ((EUID != 0)) || (cd / && as_server test -x "$CACHE") ||

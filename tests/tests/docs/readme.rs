@@ -11,18 +11,18 @@ fn readme() -> String {
     page("README.md")
 }
 
-fn page(name: &str) -> String {
+pub fn page(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     fs::read_to_string(file).expect("a page")
 }
 
 /// A fenced block of SQL, and the output that is shown directly after it.
-struct Example {
+pub struct Example {
     sql: String,
     output: Option<String>,
 }
 
-fn examples(readme: &str) -> Vec<Example> {
+pub fn examples(readme: &str) -> Vec<Example> {
     let mut examples = Vec::<Example>::new();
     let mut lines = readme.lines();
     // whether nothing but empty lines came since the last block of SQL
@@ -90,7 +90,7 @@ fn what_a_user_of_postgrest_is_told_to_do_runs_as_it_stands() {
 }
 
 /// Runs `examples` with psql, one after the other, in a database of their own.
-fn run(cluster: &Cluster, examples: &[Example]) {
+pub fn run(cluster: &Cluster, examples: &[Example]) {
     let database = cluster.create_database();
     let mut script = String::new();
     for (at, example) in examples.iter().enumerate() {

@@ -6,6 +6,7 @@ mod dump;
 mod events;
 mod kept;
 mod limits;
+mod monitoring;
 mod owner;
 mod package;
 mod pgbouncer;
