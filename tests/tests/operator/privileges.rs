@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 5] = ["gateway", "client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 40] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 41] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
