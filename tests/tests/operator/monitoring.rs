@@ -23,12 +23,15 @@ fn text(name: &str) -> String {
     fs::read_to_string(repository(name)).expect("a file of the repository")
 }
 
-/// A program of a Debian package. None, and a line that says so, if it is not there.
-fn program(package: &str, name: &str) -> Option<PathBuf> {
+/// A program of one of these Debian packages. None, and a line that says so, if it is in none that is there.
+fn program(packages: &[&str], name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("REFRESH_TOKENS_MONITORING").unwrap_or_default();
-    let folder = Path::new(&cache).join(package);
-    let program = folder.join("usr/bin").join(name);
-    if folder.join("complete").exists() && program.exists() {
+    let complete = packages
+        .iter()
+        .map(|package| Path::new(&cache).join(package));
+    let complete = complete.filter(|folder| folder.join("complete").exists());
+    let mut programs = complete.map(|folder| folder.join("usr/bin").join(name));
+    if let Some(program) = programs.find(|program| program.exists()) {
         return Some(program);
     }
     // past the test runner, which shows nothing of a test that passes
@@ -239,10 +242,10 @@ fn labels(series: &[Value], name: &str) -> BTreeSet<String> {
 fn two_databases_are_scraped_and_the_dashboard_and_the_alerts_have_their_figures() {
     let programs = (
         program(
-            "prometheus-postgres-exporter",
+            &["prometheus-postgres-exporter"],
             "prometheus-postgres-exporter",
         ),
-        program("prometheus", "prometheus"),
+        program(&["prometheus"], "prometheus"),
     );
     let (Some(exporter), Some(prometheus)) = programs else {
         return;
@@ -332,7 +335,7 @@ fn alerts() -> BTreeSet<String> {
 
 #[test]
 fn the_alerts_fire_when_they_should() {
-    let Some(promtool) = program("prometheus", "promtool") else {
+    let Some(promtool) = program(&["prometheus", "promtool"], "promtool") else {
         return;
     };
     let tests = text("tests/monitoring/alerts_test.yaml");
