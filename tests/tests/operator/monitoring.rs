@@ -49,8 +49,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts `command`, with where it listens as its last argument, and waits until it answers.
-    fn start(mut command: Command, folder: &Path, name: &str) -> Self {
+    /// Starts `command`, with where it listens as its last argument, and waits until it serves `ready`.
+    fn start(mut command: Command, folder: &Path, name: &str, ready: &str) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("an address").to_string();
         drop(free);
@@ -68,11 +68,13 @@ impl Server {
             address,
             log,
         };
-        wait_until(&format!("{name} answers"), || server.try_get("/").is_some());
+        wait_until(&format!("{name} is ready"), || {
+            server.try_get(ready).is_some()
+        });
         server
     }
 
-    /// The body of the answer to a GET.
+    /// The body of the answer to a GET, if that is a success.
     fn try_get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         // HTTP/1.0, so that nothing is sent in chunks.
@@ -80,8 +82,9 @@ impl Server {
         stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some(body.to_owned())
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?;
+        (status == "200").then(|| body.to_owned())
     }
 
     fn get(&self, path: &str) -> String {
@@ -191,7 +194,7 @@ fn export(program: &Path, folder: &Path, database: &Database) -> Server {
     assert_eq!(options.len(), 3);
     let mut command = Command::new(program);
     command.env("DATA_SOURCE_NAME", source).args(options);
-    Server::start(command, folder, "exporter")
+    Server::start(command, folder, "exporter", "/")
 }
 
 /// Prometheus with the configuration of the README, in a hurry.
@@ -211,7 +214,7 @@ fn scrape(program: &Path, folder: &Path, exporter: &Server) -> Server {
     command
         .arg("--config.file=prometheus.yml")
         .arg("--storage.tsdb.path=data");
-    Server::start(command, folder, "prometheus")
+    Server::start(command, folder, "prometheus", "/-/ready")
 }
 
 /// The queries of the dashboard, with what Grafana would put in the place of its variables.
