@@ -77,6 +77,31 @@ fn every_block_of_the_page_is_run() {
     assert_eq!(found, TESTED);
 }
 
+/// The README's block, which leaves to the reader what becomes of the grant.
+#[test]
+fn what_the_readme_shows_of_an_application_runs() {
+    let Some(application) = Application::create("node") else {
+        return;
+    };
+    let readme = page("README.md");
+    let block = readme.split("```js\n").nth(1).expect("a block");
+    let block = block.split("```").next().expect("its end");
+    let script = format!(
+        "import pg from 'pg';
+         const pool = new pg.Pool();
+         const token = process.argv[2];
+         const send = (grant) => console.log('send', grant.status);
+         const logInAgain = (status) => console.log('log in again', status);
+         {block}
+         process.exit();"
+    );
+    fs::write(application.folder.path().join("readme.mjs"), script).expect("a writable folder");
+    let token = issue(&mut application.database.connect(), "alice");
+    for printed in ["send rotated\n", "log in again reuse_detected\n"] {
+        assert_eq!(application.node(&["readme.mjs", token.token()]), printed);
+    }
+}
+
 /// In a cluster of its own: the roles have the names of the page.
 #[test]
 fn what_the_page_tells_to_run_in_sql_runs_as_it_stands() {

@@ -23,12 +23,15 @@ fn text(name: &str) -> String {
     fs::read_to_string(repository(name)).expect("a file of the repository")
 }
 
-/// A program of a Debian package. None, and a line that says so, if it is not there.
-fn program(package: &str, name: &str) -> Option<PathBuf> {
+/// A program of one of these Debian packages. None, and a line that says so, if it is in none that is there.
+fn program(packages: &[&str], name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("REFRESH_TOKENS_MONITORING").unwrap_or_default();
-    let folder = Path::new(&cache).join(package);
-    let program = folder.join("usr/bin").join(name);
-    if folder.join("complete").exists() && program.exists() {
+    let complete = packages
+        .iter()
+        .map(|package| Path::new(&cache).join(package));
+    let complete = complete.filter(|folder| folder.join("complete").exists());
+    let mut programs = complete.map(|folder| folder.join("usr/bin").join(name));
+    if let Some(program) = programs.find(|program| program.exists()) {
         return Some(program);
     }
     // past the test runner, which shows nothing of a test that passes
@@ -46,8 +49,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts `command`, with where it listens as its last argument, and waits until it answers.
-    fn start(mut command: Command, folder: &Path, name: &str) -> Self {
+    /// Starts `command`, with where it listens as its last argument, and waits until it serves `ready`.
+    fn start(mut command: Command, folder: &Path, name: &str, ready: &str) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("an address").to_string();
         drop(free);
@@ -65,11 +68,13 @@ impl Server {
             address,
             log,
         };
-        wait_until(&format!("{name} answers"), || server.try_get("/").is_some());
+        wait_until(&format!("{name} is ready"), || {
+            server.try_get(ready).is_some()
+        });
         server
     }
 
-    /// The body of the answer to a GET.
+    /// The body of the answer to a GET, if that is a success.
     fn try_get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         // HTTP/1.0, so that nothing is sent in chunks.
@@ -77,8 +82,9 @@ impl Server {
         stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some(body.to_owned())
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?;
+        (status == "200").then(|| body.to_owned())
     }
 
     fn get(&self, path: &str) -> String {
@@ -188,7 +194,7 @@ fn export(program: &Path, folder: &Path, database: &Database) -> Server {
     assert_eq!(options.len(), 3);
     let mut command = Command::new(program);
     command.env("DATA_SOURCE_NAME", source).args(options);
-    Server::start(command, folder, "exporter")
+    Server::start(command, folder, "exporter", "/")
 }
 
 /// Prometheus with the configuration of the README, in a hurry.
@@ -208,7 +214,7 @@ fn scrape(program: &Path, folder: &Path, exporter: &Server) -> Server {
     command
         .arg("--config.file=prometheus.yml")
         .arg("--storage.tsdb.path=data");
-    Server::start(command, folder, "prometheus")
+    Server::start(command, folder, "prometheus", "/-/ready")
 }
 
 /// The queries of the dashboard, with what Grafana would put in the place of its variables.
@@ -239,10 +245,10 @@ fn labels(series: &[Value], name: &str) -> BTreeSet<String> {
 fn two_databases_are_scraped_and_the_dashboard_and_the_alerts_have_their_figures() {
     let programs = (
         program(
-            "prometheus-postgres-exporter",
+            &["prometheus-postgres-exporter"],
             "prometheus-postgres-exporter",
         ),
-        program("prometheus", "prometheus"),
+        program(&["prometheus"], "prometheus"),
     );
     let (Some(exporter), Some(prometheus)) = programs else {
         return;
@@ -332,7 +338,7 @@ fn alerts() -> BTreeSet<String> {
 
 #[test]
 fn the_alerts_fire_when_they_should() {
-    let Some(promtool) = program("prometheus", "promtool") else {
+    let Some(promtool) = program(&["prometheus", "promtool"], "promtool") else {
         return;
     };
     let tests = text("tests/monitoring/alerts_test.yaml");
