@@ -87,6 +87,21 @@ BEGIN
        AND r.rolsuper IS NOT TRUE
      ORDER BY a.grantee;
 
+    -- Row level security that is not as it was made: off, it hides no row from who was granted a table by mistake; forced, it
+    -- hides all rows from the functions, unless their owner bypasses it.
+    RETURN QUERY
+    SELECT 'error',
+           CASE WHEN c.relrowsecurity THEN pg_catalog.format('row level security is forced on auth.%I: the functions see no row of it', c.relname)
+                ELSE pg_catalog.format('row level security is off on auth.%I', c.relname) END,
+           CASE WHEN c.relrowsecurity THEN pg_catalog.format('ALTER TABLE auth.%I NO FORCE ROW LEVEL SECURITY;', c.relname)
+                ELSE pg_catalog.format('ALTER TABLE auth.%I ENABLE ROW LEVEL SECURITY;', c.relname) END
+      FROM pg_catalog.pg_class AS c
+      JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
+     WHERE c.relnamespace OPERATOR(pg_catalog.=) schema_id
+       AND c.relname OPERATOR(pg_catalog.=) ANY ('{refresh_tokens,sessions,signing_keys}'::pg_catalog.name[])
+       AND (NOT c.relrowsecurity OR c.relforcerowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls)
+     ORDER BY c.relname;
+
     -- A publication that takes the signing keys along. Whoever has them can impersonate any user.
     RETURN QUERY
     SELECT 'error',

@@ -143,7 +143,7 @@ mod tests {
             .map(|id| member(id, Some(id - 1), true, 1))
             .collect();
         let lines = draw(&family, Timestamp(0), Strokes::Ascii);
-        assert!(lines.iter().all(String::is_ascii));
+        assert!(lines.iter().all(|line| line.is_ascii()));
         assert!(lines[3].starts_with("      `- 4  revoked"), "{lines:?}");
     }
 

@@ -39,10 +39,14 @@ pub extern "C-unwind" fn refresh_tokens_purge_launcher(_argument: pg_sys::Datum)
     // To no database; but only a process that is connected is told of the end of another.
     BackgroundWorker::connect_worker_to_spi(None, None);
     let mut rests_since = Instant::now();
-    while BackgroundWorker::wait_latch(rest(rests_since)) && !is_to_stop() {
+    loop {
+        // Before it rests: while a worker is waited for, a signal wakes nobody.
         if BackgroundWorker::sighup_received() {
             // SAFETY: called between transactions, as any process reads its configuration again.
             unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        }
+        if !BackgroundWorker::wait_latch(rest(rests_since)) || is_to_stop() {
+            return;
         }
         if rest(rests_since) != Some(Duration::ZERO) {
             continue;

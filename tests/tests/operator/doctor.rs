@@ -61,10 +61,12 @@ fn it_says_nothing_of_a_healthy_database() {
     assert_eq!(findings(&mut client), NOTHING);
     let mut operator = database.connect_as("of_operator");
     assert_eq!(findings(&mut operator), NOTHING, "as an operator sees it");
+    execute(&mut operator, "SET default_transaction_read_only = on");
+    assert_eq!(findings(&mut operator), NOTHING, "it only reads");
 }
 
 /// What is done to a healthy database, and what it says then. `{db}` is the database, and the beginning of a role's name.
-const FINDINGS: [(&str, &str); 17] = [
+const FINDINGS: [(&str, &str); 19] = [
     (
         "ALTER TABLE auth.sessions ADD COLUMN device text",
         "error: auth.sessions has a column of your own, device: no dump of this database can be restored, every session is lost",
@@ -114,6 +116,15 @@ const FINDINGS: [(&str, &str); 17] = [
     (
         "CREATE ROLE {db}_other; ALTER SCHEMA auth OWNER TO {db}_other",
         "error: schema auth belongs to role {db}_other, who is no superuser: an upgrade is refused",
+    ),
+    (
+        "ALTER TABLE auth.sessions DISABLE ROW LEVEL SECURITY",
+        "error: row level security is off on auth.sessions",
+    ),
+    (
+        "CREATE ROLE {db}_owner; SELECT auth.set_refresh_token_owner('{db}_owner');
+         ALTER TABLE auth.refresh_tokens FORCE ROW LEVEL SECURITY",
+        "error: row level security is forced on auth.refresh_tokens: the functions see no row of it",
     ),
     (
         "SET client_min_messages = error; CREATE PUBLICATION everything FOR TABLES IN SCHEMA auth",

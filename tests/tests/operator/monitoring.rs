@@ -128,7 +128,6 @@ fn databases() -> (Arc<Cluster>, [Database; 2]) {
     databases[0].connect().batch_execute(role).expect("a role");
     for database in &databases {
         let mut client = database.connect();
-        stand_in_for_the_doctor(&mut client);
         client.batch_execute(grant).expect("a grant");
         let first = issue(&mut client, "alice");
         rotate(&mut client, first.token()).expect("a verdict");
@@ -149,16 +148,6 @@ fn databases() -> (Arc<Cluster>, [Database; 2]) {
         )
         .expect("a row");
     (cluster, databases)
-}
-
-/// Something that answers as the doctor does, where the extension has none.
-fn stand_in_for_the_doctor(client: &mut Client) {
-    let sql = "SELECT to_regprocedure('auth.check_refresh_tokens()') IS NULL";
-    if client.query_one(sql, &[]).expect("a row").get(0) {
-        let sql = "CREATE FUNCTION auth.check_refresh_tokens() RETURNS TABLE (severity text, finding text, advice text)
-                   LANGUAGE sql AS $$ SELECT 'notice', 'this is a test', 'nothing to do' $$";
-        client.batch_execute(sql).expect("a function");
-    }
 }
 
 /// The blocks of `language` in examples/monitoring/README.md.
@@ -403,7 +392,6 @@ fn queries() -> Vec<(String, Vec<String>)> {
 fn each_query_for_the_exporter_is_the_first_of_a_connection() {
     let database = Database::create();
     let mut client = database.connect();
-    stand_in_for_the_doctor(&mut client);
     client
         .batch_execute(
             "CREATE ROLE exporter_of_figures LOGIN;
