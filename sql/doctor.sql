@@ -6,7 +6,7 @@
 CREATE FUNCTION auth.check_refresh_tokens()
 RETURNS TABLE (severity pg_catalog.text, finding pg_catalog.text, advice pg_catalog.text)
 LANGUAGE plpgsql
-STABLE
+STABLE STRICT
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $body$
