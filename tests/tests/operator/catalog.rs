@@ -344,7 +344,7 @@ const REVOKE_PARAMETERS: &str = "token text DEFAULT NULL::text, token_type_hint 
      client_assertion_type text DEFAULT NULL::text";
 
 /// Name, arguments, result and volatility of each function.
-const FUNCTIONS: [[&str; 4]; 38] = [
+const FUNCTIONS: [[&str; 4]; 39] = [
     ["begin_batches", "procedure text", "void", "volatile"],
     [
         "begin_refresh_token_grant",
@@ -389,6 +389,12 @@ const FUNCTIONS: [[&str; 4]; 38] = [
     ["jwks", "", "jsonb", "stable"],
     ["list_my_sessions", "", SESSIONS, "stable"],
     ["list_sessions", "user_id text", SESSIONS, "stable"],
+    [
+        "plan_is_session_live",
+        "request internal",
+        "internal",
+        "volatile",
+    ],
     [
         "purge_refresh_tokens",
         "batch_size integer DEFAULT 1000",
@@ -574,6 +580,7 @@ fn the_extension_owns_these_objects_and_no_other() {
         "view auth.refresh_token_stats",
         "function auth.purge_all(integer)",
         "function auth.begin_batches(text)",
+        "function auth.plan_is_session_live(internal)",
         "function auth.read_unpurgeable_sessions()",
         "function auth.revoke_all_sessions(integer)",
         "function auth.revoke_orphan_batch(bigint,integer)",
