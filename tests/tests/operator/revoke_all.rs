@@ -273,3 +273,61 @@ fn what_gets_a_session_meanwhile_does_not_escape() {
     let next = rotate(&mut client, rotated.token()).expect("a verdict");
     assert_eq!(next.status, "revoked");
 }
+
+/// Several calls in one transaction can be in a deadlock, which ends one of the two: its next try goes through.
+#[test]
+fn two_devices_that_rotate_and_log_the_others_out_in_one_transaction_are_retried() {
+    let database = Database::create();
+    let mut client = database.connect();
+    client
+        .batch_execute(&format!(
+            "ALTER DATABASE {} SET deadlock_timeout = '50 ms'",
+            database.name
+        ))
+        .expect("a setting");
+    let devices = [issue(&mut client, "alice"), issue(&mut client, "alice")];
+    let barrier = std::sync::Barrier::new(2);
+    let outcomes: Vec<Vec<String>> = thread::scope(|scope| {
+        let callers: Vec<_> = devices
+            .iter()
+            .map(|device| {
+                let (database, barrier) = (&database, &barrier);
+                scope.spawn(move || {
+                    let mut client = database.connect();
+                    let mut outcomes = Vec::new();
+                    for attempt in 0..2 {
+                        let mut transaction = client.transaction().expect("a transaction");
+                        let status = rotate(&mut transaction, device.token())
+                            .expect("a verdict")
+                            .status;
+                        if attempt == 0 {
+                            barrier.wait();
+                        }
+                        let sql = "SELECT auth.revoke_user_sessions('alice', $1)";
+                        match transaction.query_one(sql, &[&device.session()]) {
+                            Ok(_) => {
+                                transaction.commit().expect("a commit");
+                                outcomes.push(status);
+                                return outcomes;
+                            }
+                            Err(error) => {
+                                let code = error.code().expect("of the server").code().to_owned();
+                                outcomes.push(code);
+                                transaction.rollback().expect("a rollback");
+                            }
+                        }
+                    }
+                    outcomes
+                })
+            })
+            .collect();
+        let outcomes = callers
+            .into_iter()
+            .map(|caller| caller.join().expect("no panic"));
+        outcomes.collect()
+    });
+    let mut outcomes: Vec<_> = outcomes.iter().map(|outcome| outcome.join(" ")).collect();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["40P01 revoked", "rotated"]);
+    assert_invariants(&mut client);
+}
