@@ -35,11 +35,11 @@ COMMENT ON TABLE auth.refresh_token_events IS 'Auth: Record of what happened to 
 COMMENT ON SEQUENCE auth.refresh_token_events_id_seq IS 'Auth: Ids of events.';
 COMMENT ON COLUMN auth.refresh_token_events.id IS 'The event, in the order of recording.';
 COMMENT ON COLUMN auth.refresh_token_events.occurred_at IS 'When it happened.';
-COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, session_evicted, client_mismatch, scope_exceeded or client_authentication_failed; with refresh_tokens.events = all also issued, rotated and retried.';
-COMMENT ON COLUMN auth.refresh_token_events.user_id IS 'Whose session it is; NULL for client_authentication_failed.';
-COMMENT ON COLUMN auth.refresh_token_events.session_id IS 'The session of the token; NULL for client_authentication_failed.';
-COMMENT ON COLUMN auth.refresh_token_events.token_id IS 'The id of the token that was presented, revoked or given; NULL for client_authentication_failed.';
-COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For client_authentication_failed: the client''s name, as the caller said it. For retried: concurrent or lost_response.';
+COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, sessions_revoked, session_evicted, client_mismatch, scope_exceeded or client_authentication_failed; with refresh_tokens.events = all also issued, rotated and retried.';
+COMMENT ON COLUMN auth.refresh_token_events.user_id IS 'Whose session it is; NULL for client_authentication_failed and sessions_revoked.';
+COMMENT ON COLUMN auth.refresh_token_events.session_id IS 'The session of the token; NULL for client_authentication_failed and sessions_revoked.';
+COMMENT ON COLUMN auth.refresh_token_events.token_id IS 'The id of the token that was presented, revoked or given; NULL for client_authentication_failed and sessions_revoked.';
+COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For client_authentication_failed: the client''s name, as the caller said it. For sessions_revoked: how many. For retried: concurrent or lost_response.';
 COMMENT ON COLUMN auth.refresh_token_events.user_agent IS 'The user agent of the caller, if it was given.';
 COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of the caller, if it was given.';
 COMMENT ON CONSTRAINT refresh_token_events_pkey ON auth.refresh_token_events IS 'One row an event.';

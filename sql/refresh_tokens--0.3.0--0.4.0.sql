@@ -18,11 +18,11 @@ COMMENT ON COLUMN auth.sessions.not_after IS 'When the session ends, or was ende
 -- what has to do with no token, of the last minute
 CREATE INDEX refresh_token_events_no_token_idx ON auth.refresh_token_events (occurred_at) WHERE token_id IS NULL;
 COMMENT ON INDEX auth.refresh_token_events_no_token_idx IS 'Finds the last events that have to do with no token.';
-COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, session_evicted, client_mismatch, scope_exceeded or client_authentication_failed; with refresh_tokens.events = all also issued, rotated and retried.';
-COMMENT ON COLUMN auth.refresh_token_events.user_id IS 'Whose session it is; NULL for client_authentication_failed.';
-COMMENT ON COLUMN auth.refresh_token_events.session_id IS 'The session of the token; NULL for client_authentication_failed.';
-COMMENT ON COLUMN auth.refresh_token_events.token_id IS 'The id of the token that was presented, revoked or given; NULL for client_authentication_failed.';
-COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For client_authentication_failed: the client''s name, as the caller said it. For retried: concurrent or lost_response.';
+COMMENT ON COLUMN auth.refresh_token_events.event IS 'reuse_detected, family_revoked, sessions_revoked, session_evicted, client_mismatch, scope_exceeded or client_authentication_failed; with refresh_tokens.events = all also issued, rotated and retried.';
+COMMENT ON COLUMN auth.refresh_token_events.user_id IS 'Whose session it is; NULL for client_authentication_failed and sessions_revoked.';
+COMMENT ON COLUMN auth.refresh_token_events.session_id IS 'The session of the token; NULL for client_authentication_failed and sessions_revoked.';
+COMMENT ON COLUMN auth.refresh_token_events.token_id IS 'The id of the token that was presented, revoked or given; NULL for client_authentication_failed and sessions_revoked.';
+COMMENT ON COLUMN auth.refresh_token_events.reason IS 'For reuse_detected: stale, parent or after_revocation. For client_authentication_failed: the client''s name, as the caller said it. For sessions_revoked: how many. For retried: concurrent or lost_response.';
 COMMENT ON COLUMN auth.refresh_token_events.user_agent IS 'The user agent of the caller, if it was given.';
 COMMENT ON COLUMN auth.refresh_token_events.ip IS 'The address of the caller, if it was given.';
 COMMENT ON VIEW auth.refresh_token_answers IS 'Auth: How often each status was answered, and the authentication of a client failed, in all databases; no row unless the library is preloaded.';
@@ -518,8 +518,18 @@ COMMENT ON FUNCTION auth.revoke_session_batch(pg_catalog.uuid, pg_catalog.int4)
 COMMENT ON FUNCTION auth.revoke_orphan_batch(pg_catalog.int8, pg_catalog.int4)
     IS 'Revokes one batch of the live tokens that have no session, in the order of their ids.';
 
--- ---- What a policy asks for each row: a cost that was measured ----
-ALTER FUNCTION auth.is_session_live(pg_catalog.uuid) PARALLEL SAFE COST 700;
+-- ---- What a policy asks for each row ----
+CREATE FUNCTION auth.plan_is_session_live(request internal) RETURNS internal
+SECURITY DEFINER
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'plan_is_session_live_wrapper';
+
+COMMENT ON FUNCTION auth.plan_is_session_live(internal)
+    IS 'What PostgreSQL calls when it plans a call of is_session_live.';
+
+-- What was measured (docs/performance.md#a-policy-that-asks-for-each-row), in the planner's units.
+ALTER FUNCTION auth.is_session_live(pg_catalog.uuid) PARALLEL SAFE COST 700 SUPPORT auth.plan_is_session_live;
 
 
 -- ---- Figures ----

@@ -61,6 +61,18 @@ pub(super) fn record_revocation(store: &Store<'_>, revoked: &[i64]) -> Result<i6
     Ok(revoked.len() as i64)
 }
 
+/// Records that a batch of sessions was ended, or of tokens without a session revoked: how many of `what`. A row for each
+/// would cost as much as to end it, and who waits for the notifications to be sent waits for all of them.
+pub(super) fn record_batch(store: &Store<'_>, count: usize, what: &str) -> Result<(), Error> {
+    let event = Event::SessionsRevoked;
+    if count == 0 || !settings::recorded().includes(event) {
+        return Ok(());
+    }
+    let headers = postgrest::request_headers();
+    let (reason, now) = (format!("{count} {what}"), store::now());
+    store.record_batch(event, &reason, now, &caller(&headers), notifies(event))
+}
+
 /// Who sent `headers`, as far as it is recorded.
 pub(super) fn caller(headers: &Headers) -> Caller<'_> {
     let address = headers.client_address(settings::trusted_proxies());

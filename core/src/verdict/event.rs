@@ -12,6 +12,8 @@ pub enum Event {
     ReuseDetected(Reuse),
     /// The token was live when its family was revoked.
     FamilyRevoked,
+    /// Many sessions, whoever's, were ended in one batch. One event tells of all of them.
+    SessionsRevoked,
     /// The token was live when its session was ended to make room for another one.
     SessionEvicted,
     /// The token was presented by another client than its session's.
@@ -83,6 +85,7 @@ mod tests {
         for event in [
             Event::ReuseDetected(Reuse::Stale),
             Event::FamilyRevoked,
+            Event::SessionsRevoked,
             Event::SessionEvicted,
             Event::ClientMismatch,
             Event::ScopeExceeded,

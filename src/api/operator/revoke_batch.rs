@@ -1,5 +1,5 @@
 use crate::api::argument;
-use crate::api::event::record_revocation;
+use crate::api::event::record_batch;
 use crate::store;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 ///
 /// Takes the session after which to begin (NULL: with the first one) and how many to end at the most. Returns the last
 /// one that was ended, from which to go on, and how many were; 0 and NULL: there are no more. Sessions that have ended
-/// already are passed over.
+/// already are passed over. One event `sessions_revoked` tells of the batch.
 ///
 /// # Errors
 /// 22004 for a NULL and 22023 for a number below 1 as `batch_size`; else as `auth.revoke_refresh_token`.
@@ -30,8 +30,8 @@ pub fn revoke_session_batch(
     let (after, rows) = (argument::uuid(after), argument::batch_size(batch_size)?);
     let ended = store::write(|store| {
         let locked = store.lock_next_sessions(after, rows)?;
-        let revoked = store.end_sessions(&locked, store::now())?;
-        record_revocation(store, &revoked)?;
+        store.end_sessions(&locked, store::now())?;
+        record_batch(store, locked.len(), "sessions")?;
         Ok(locked)
     })?;
     let last = ended
@@ -59,7 +59,7 @@ pub fn revoke_orphan_batch(
     let revoked = store::write(|store| {
         let locked = store.lock_next_orphans(after.unwrap_or(i64::MIN), rows)?;
         store.revoke_orphan_tokens(&locked, store::now())?;
-        record_revocation(store, &locked)?;
+        record_batch(store, locked.len(), "tokens without a session")?;
         Ok(locked)
     })?;
     Ok(TableIterator::once((

@@ -2,6 +2,8 @@ use crate::api::argument;
 use crate::error::Error;
 use crate::store::{self, Store};
 use crate::{postgrest, settings};
+use pgrx::datum::Internal;
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use refresh_tokens_core::oauth::claims::{BoundTo, Claims};
@@ -12,16 +14,26 @@ use uuid::Uuid;
 /// session at each request (RFC 7009, section 2.1: access tokens end with the grant).
 ///
 /// Takes the session's id. Returns false for NULL, for an unknown session, and for one that was ended
-/// or is past its end by whoever's settings. Works on a standby, in a read-only transaction and in a parallel worker.
-///
-/// The cost is what was measured (docs/performance.md#a-policy-that-asks-for-each-row), in the planner's units.
-#[pg_extern(security_definer, stable, parallel_safe, cost = 700)]
+/// or is past its end by whoever's settings. Works on a standby and in a read-only transaction.
+#[pg_extern(security_definer, stable)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn is_session_live(session_id: Option<pgrx::Uuid>) -> Result<bool, ErrorReport> {
     let Some(id) = argument::uuid(session_id) else {
         return Ok(false);
     };
     Ok(store::read(|store| is_live(store, id))?)
+}
+
+/// What PostgreSQL calls when it plans a call of `auth.is_session_live` (its support function): so that this library, and
+/// with it its settings, is there before the query runs. In a query that is parallel nobody can set anything any more:
+/// who loads the library then, be it a worker or its leader, has the defaults, whatever is set for the role.
+///
+/// Takes and returns what PostgreSQL wants; simplifies nothing.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+#[expect(unused_variables, reason = "the name of the SQL function's argument")]
+pub fn plan_is_session_live(request: Option<Internal>) -> Internal {
+    Internal::from(Some(pg_sys::Datum::null()))
 }
 
 /// Whether the session that the claims of the access token name is live: what `auth.check_session()`

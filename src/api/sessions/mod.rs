@@ -15,6 +15,7 @@ pgrx::extension_sql_file!(
         revoke_session,
         revoke_user_sessions,
         is_session_live,
+        plan_is_session_live,
         list_sessions,
         list_my_sessions,
         revoke_my_session,

@@ -32,6 +32,12 @@ plan!(
     "record_failure.sql",
     [TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID, INT8OID]
 );
+plan!(
+    RECORD_BATCH,
+    fresh,
+    "record_batch.sql",
+    [TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INETOID]
+);
 plan!(SEND, fresh, "send.sql", [INT8OID]);
 
 /// How many failures are recorded in a minute, whatever names and addresses they come under.
@@ -101,6 +107,33 @@ impl Store<'_> {
             self.send(required(&recorded.first(), "event_id")?)?;
         }
         Ok(true)
+    }
+
+    /// Records `event`, which has to do with so many tokens that one row tells of all of them, at the time `at`, and sends
+    /// it if it `notifies`.
+    pub fn record_batch(
+        &self,
+        event: Event,
+        reason: &str,
+        at: Timestamp,
+        caller: &Caller<'_>,
+        notifies: bool,
+    ) -> Result<(), Error> {
+        if !has_events() {
+            return Ok(());
+        }
+        let arguments = [
+            event.label().into(),
+            timestamp_argument(at),
+            reason.into(),
+            caller.user_agent.into(),
+            caller.ip.clone().into(),
+        ];
+        let recorded = RECORD_BATCH.run(self.client, &arguments)?;
+        match notifies {
+            true => self.send(required(&recorded.first(), "event_id")?),
+            false => Ok(()),
+        }
     }
 
     /// Tells those who listen of the event `id`, when the transaction commits.

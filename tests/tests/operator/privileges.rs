@@ -8,7 +8,7 @@ use uuid::Uuid;
 const TIERS: [&str; 5] = ["gateway", "client", "user", "server", "operator"];
 
 /// Each function, a call of it that any role with EXECUTE may make, and the tiers that have it.
-const FUNCTIONS: [(&str, &str, &[&str]); 41] = [
+const FUNCTIONS: [(&str, &str, &[&str]); 42] = [
     (
         "rotate_refresh_token(text,text,text,inet)",
         "rotate_refresh_token('pgrt_')",
@@ -140,6 +140,12 @@ const FUNCTIONS: [(&str, &str, &[&str]); 41] = [
         "sign_in_response(text,text,text,uuid,auth.aal_level,text,timestamp with time zone)",
         "sign_in_response('somebody')",
         &["server"],
+    ),
+    (
+        "plan_is_session_live(internal)",
+        // SQL can call nothing that takes internal: what nobody may call either stands for it.
+        "is_my_session_live()",
+        &[],
     ),
     ("is_my_session_live()", "is_my_session_live()", &[]),
     (

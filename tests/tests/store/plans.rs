@@ -1000,3 +1000,109 @@ fn users_share_backends_transaction_by_transaction() {
     assert!(families.iter().all(|family| family.len() == 8));
     assert_invariants(&mut backends[0]);
 }
+
+/// How many events are read to record one for each of many tokens: as many as there are of these tokens, and not all that
+/// the same statement has recorded before.
+#[test]
+fn what_is_recorded_for_many_tokens_at_once_is_not_read_again_for_each() {
+    const SESSIONS: i64 = 500;
+    const READ: &str = "SELECT (seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables
+                         WHERE relid = 'auth.refresh_token_events'::regclass";
+    let database = Database::create();
+    let client = &mut database.connect();
+    client
+        .batch_execute(&format!(
+            "SELECT count(auth.issue_refresh_token('user ' || n)) FROM generate_series(1, {SESSIONS}) AS n"
+        ))
+        .expect("logins");
+    for sql in [
+        "SELECT count(auth.revoke_session(id)) FROM auth.sessions",
+        "SELECT sum(sessions)::bigint FROM auth.revoke_session_batch(NULL, 1000)",
+    ] {
+        let mut transaction = client.transaction().expect("a transaction");
+        let ended: i64 = transaction.query_one(sql, &[]).expect("a count").get(0);
+        assert_eq!(ended, SESSIONS);
+        let read: i64 = transaction.query_one(READ, &[]).expect("a count").get(0);
+        assert!(read <= SESSIONS, "{sql}: {read}");
+        transaction.rollback().expect("a rollback");
+    }
+}
+
+/// However many sessions there are, a batch reads its own and no others.
+#[test]
+fn a_batch_of_sessions_is_found_by_the_index() {
+    let cluster = Arc::new(Cluster::start(&["autovacuum = off"]));
+    let database = Database::create_in(&cluster);
+    let client = &mut database.connect();
+    let batch = |client: &mut Client, after: Option<Uuid>| -> (Option<Uuid>, i64) {
+        let sql = "SELECT last_session, sessions FROM auth.revoke_session_batch($1, 100)";
+        let row = client.query_one(sql, &[&after]).expect("one row");
+        (row.get(0), row.get(1))
+    };
+    // Plans are made while the tables are empty.
+    for _ in 0..8 {
+        assert_eq!(batch(client, None), (None, 0));
+    }
+    grow(&mut database.connect());
+    let scans = "SELECT pg_stat_force_next_flush(), sum(seq_scan)::bigint FROM pg_stat_user_tables WHERE schemaname = 'auth'";
+    let count =
+        |client: &mut Client| -> i64 { client.query_one(scans, &[]).expect("statistics").get(1) };
+    let mut place = batch(client, None).0;
+    count(client);
+    let before = count(client);
+    for _ in 0..20 {
+        let (last, sessions) = batch(client, place);
+        assert_eq!(sessions, 100);
+        place = last;
+    }
+    count(client);
+    assert_eq!(count(client), before, "no table is read as a whole");
+}
+
+/// A parallel query decides by its session's settings, also where the library was not loaded before: once a query is
+/// parallel, who loads it has the defaults.
+#[test]
+fn a_parallel_query_knows_whether_a_session_is_live() {
+    let database = Database::create();
+    let client = &mut database.connect();
+    grow(client);
+    client
+        .batch_execute(
+            "UPDATE auth.sessions SET created_at = now() - interval '2 d', refreshed_at = now() - interval '1 d';
+             CREATE TABLE notes AS SELECT id, user_id FROM auth.sessions;
+             ALTER TABLE notes SET (parallel_workers = 2);
+             ANALYZE notes",
+        )
+        .expect("a superuser may");
+    let session: Uuid = client
+        .query_one("SELECT id FROM auth.sessions LIMIT 1", &[])
+        .expect("a session")
+        .get(0);
+    let each = "SELECT count(*) FROM notes WHERE auth.is_session_live(id)".to_owned();
+    let once =
+        format!("SELECT count(*) FROM notes WHERE (SELECT auth.is_session_live('{session}'))");
+    for sql in [&each, &once] {
+        // In a backend that has not loaded the library.
+        let client = &mut database.connect();
+        client
+            .batch_execute(
+                "SET refresh_tokens.idle_timeout = '12 h';
+                 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+                 SET parallel_leader_participation = off",
+            )
+            .expect("settings");
+        let plan = client
+            .query(&format!("EXPLAIN (ANALYZE, COSTS off) {sql}"), &[])
+            .expect("a plan");
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let has = |word: &str| plan.iter().any(|line| line.contains(word));
+        assert!(has("Workers Launched: 2"), "{plan:#?}");
+        let count =
+            |client: &mut Client| -> i64 { client.query_one(sql, &[]).expect("a count").get(0) };
+        assert_eq!(count(client), 0);
+        client
+            .batch_execute("RESET refresh_tokens.idle_timeout")
+            .expect("a setting");
+        assert_eq!(count(client), 20_000);
+    }
+}
