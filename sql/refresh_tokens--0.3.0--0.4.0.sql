@@ -255,10 +255,11 @@ BEGIN
     END IF;
 
     -- Settings of a role that nobody logs in as, as anon behind PostgREST. PostgreSQL applies a role's settings at its login;
-    -- PostgREST applies those of the role that it switches to, if the role that it logs in as may set them.
+    -- PostgREST applies those of the role that it switches to, if the role that it logs in as may set them and the library is
+    -- preloaded.
     RETURN QUERY
     SELECT 'warning',
-           pg_catalog.format('%s is set for role %I, which does not log in, and no role that becomes it may set it', s.name, s.rolname),
+           pg_catalog.format('%s is set for role %I, which does not log in: it is not applied', s.name, s.rolname),
            pg_catalog.format('Set it for the role that logs in; or GRANT SET ON PARAMETER %s to it, and preload the library.', s.name)
       FROM (SELECT DISTINCT r.oid, r.rolname, pg_catalog.lower(pg_catalog.split_part(c.entry, '=', 1)) AS name
               FROM pg_catalog.pg_db_role_setting AS d
@@ -272,12 +273,13 @@ BEGIN
                      FROM pg_catalog.pg_settings AS k
                     WHERE k.name OPERATOR(pg_catalog.=) s.name
                       AND k.context OPERATOR(pg_catalog.=) 'superuser')
-       AND NOT EXISTS (SELECT
+       AND NOT (is_preloaded AND EXISTS (
+                       SELECT
                          FROM pg_catalog.pg_roles AS l
                         WHERE l.rolcanlogin
                           AND NOT l.rolsuper
                           AND pg_catalog.pg_has_role(l.oid, s.oid, 'MEMBER')
-                          AND pg_catalog.has_parameter_privilege(l.oid, s.name, 'SET'))
+                          AND pg_catalog.has_parameter_privilege(l.oid, s.name, 'SET')))
      ORDER BY s.rolname, s.name;
 
     -- A worker that is set up and not there.

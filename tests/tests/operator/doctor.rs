@@ -230,10 +230,12 @@ fn it_says_which_settings_are_stored_and_not_in_force() {
     assert_eq!(findings(&mut database.connect()), NOTHING);
 }
 
-/// PostgREST applies the settings of the role that it switches to if the role that it logs in as may set them.
+/// PostgREST applies the settings of the role that it switches to if the role that it logs in as may set them, and the
+/// library is preloaded.
 #[test]
 fn it_says_which_settings_of_a_role_never_apply() {
-    let database = Database::create();
+    let cluster = Cluster::start(&["shared_preload_libraries = 'refresh_tokens'"]);
+    let database = Database::create_in(&Arc::new(cluster));
     let name = &database.name;
     let mut client = database.connect();
     execute(
@@ -246,14 +248,20 @@ fn it_says_which_settings_of_a_role_never_apply() {
         ),
     );
     let expected = format!(
-        "warning: refresh_tokens.lost_response_interval is set for role {name}_anon, which does not log in, and no role that becomes it may set it"
+        "warning: refresh_tokens.lost_response_interval is set for role {name}_anon, which does not log in: it is not applied"
     );
-    assert_eq!(findings(&mut client), [expected]);
+    assert_eq!(findings(&mut client), [expected.as_str()]);
     let grant = format!(
         "GRANT SET ON PARAMETER refresh_tokens.lost_response_interval TO {name}_authenticator"
     );
     execute(&mut client, &grant);
     assert_eq!(findings(&mut client), NOTHING);
+    database
+        .cluster()
+        .configure(&["shared_preload_libraries = ''"]);
+    database.cluster().stop("fast");
+    database.cluster().boot();
+    assert_eq!(findings(&mut database.connect()), [expected]);
 }
 
 #[test]
