@@ -125,7 +125,15 @@ impl Ticket {
     /// Whether this transaction has it.
     fn is_own(self) -> bool {
         // SAFETY: looks into the backend's own table of locks.
-        unsafe { pg_sys::LockHeldByMe(&self.tag(), MODE) }
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        unsafe {
+            pg_sys::LockHeldByMe(&self.tag(), MODE)
+        }
+        // SAFETY: as above; the lock itself, not a stronger one.
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        unsafe {
+            pg_sys::LockHeldByMe(&self.tag(), MODE, false)
+        }
     }
 
     /// Takes it, if nobody has it or waits for it.

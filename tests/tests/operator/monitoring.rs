@@ -360,7 +360,7 @@ fn the_exporter_knows_every_event_of_the_security_set() {
     let events: Vec<_> = rows
         .filter_map(|row| row.split_once("` | security |").map(|(event, _)| event))
         .collect();
-    assert_eq!(events.len(), 6);
+    assert_eq!(events.len(), 7);
     let list = format!("'{{{}}}'", events.join(","));
     let queries = text("examples/monitoring/postgres_exporter.yaml");
     assert!(queries.contains(&list), "{list}");
