@@ -30,8 +30,8 @@ pub enum Error {
     #[error("batch_size must be at least 1")]
     BatchSize,
     /// A procedure that commits, where nothing can be committed.
-    #[error("auth.{0} commits each batch, which it cannot do here")]
-    CanNotCommit(String),
+    #[error("{0} commits each batch, which it cannot do here")]
+    CanNotCommit(&'static str),
     /// A session that would end before it begins.
     #[error("not_after must be in the future")]
     NotAfterPast,

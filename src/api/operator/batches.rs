@@ -19,6 +19,15 @@ pub fn begin_batches(procedure: Option<&str>) -> Result<(), ErrorReport> {
         unsafe { pg_sys::SPI_inside_nonatomic_context() && !pg_sys::IsSubTransaction() };
     match can_commit {
         true => Ok(()),
-        false => Err(Error::CanNotCommit(procedure.unwrap_or_default().to_owned()).into()),
+        false => Err(Error::CanNotCommit(name(procedure)).into()),
+    }
+}
+
+/// What the error calls the procedure. No caller's words are in it.
+fn name(procedure: Option<&str>) -> &'static str {
+    match procedure {
+        Some("purge_all") => "auth.purge_all",
+        Some("revoke_all_sessions") => "auth.revoke_all_sessions",
+        _ => "a procedure",
     }
 }

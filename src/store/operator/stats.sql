@@ -8,11 +8,14 @@ WITH session AS MATERIALIZED (
            AND s.created_at OPERATOR(pg_catalog.>) $2
            AND COALESCE(s.refreshed_at, s.created_at) OPERATOR(pg_catalog.>) $3 AS is_live,
            s.not_after OPERATOR(pg_catalog.<) $4 AS has_ended,
-           -- For how long it could have been purged; NULL: it can't be.
-           GREATEST(CASE WHEN s.not_after OPERATOR(pg_catalog.<) $4 THEN $4 OPERATOR(pg_catalog.-) s.not_after END,
-                    CASE WHEN s.created_at OPERATOR(pg_catalog.<) $5 THEN $5 OPERATOR(pg_catalog.-) s.created_at END,
+           -- For how long it could have been purged; NULL: it can't be. From an infinite time nothing can be subtracted.
+           GREATEST(CASE WHEN s.not_after OPERATOR(pg_catalog.<) $4
+                         THEN $4 OPERATOR(pg_catalog.-) GREATEST(s.not_after, '0001-01-01 00:00:00+00') END,
+                    CASE WHEN s.created_at OPERATOR(pg_catalog.<) $5
+                         THEN $5 OPERATOR(pg_catalog.-) GREATEST(s.created_at, '0001-01-01 00:00:00+00') END,
                     CASE WHEN COALESCE(s.refreshed_at, s.created_at) OPERATOR(pg_catalog.<) $6
-                         THEN $6 OPERATOR(pg_catalog.-) COALESCE(s.refreshed_at, s.created_at) END) AS due_for
+                         THEN $6 OPERATOR(pg_catalog.-)
+                              GREATEST(COALESCE(s.refreshed_at, s.created_at), '0001-01-01 00:00:00+00') END) AS due_for
       FROM auth.sessions AS s
 ), due AS (
     -- What goes with its session, to which purge comes by its end or by an old token.
@@ -27,7 +30,8 @@ WITH session AS MATERIALIZED (
                           AND o.updated_at OPERATOR(pg_catalog.<) $4))
      UNION ALL
     -- What goes by itself: once it is old, and its child is revoked too.
-    SELECT $4 OPERATOR(pg_catalog.-) GREATEST(t.updated_at, LEAST(pg_catalog.max(c.updated_at), $4))
+    SELECT $4 OPERATOR(pg_catalog.-)
+           GREATEST(t.updated_at, LEAST(pg_catalog.max(c.updated_at), $4), '0001-01-01 00:00:00+00')
       FROM auth.refresh_tokens AS t
       LEFT JOIN session AS s ON s.id OPERATOR(pg_catalog.=) t.session_id
       LEFT JOIN auth.refresh_tokens AS c ON c.parent OPERATOR(pg_catalog.=) t.token
