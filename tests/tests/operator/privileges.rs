@@ -80,7 +80,11 @@ const FUNCTIONS: [(&str, &str, &[&str]); 42] = [
         "purge_refresh_tokens()",
         &["operator"],
     ),
-    ("begin_batches(text)", "begin_batches('x')", &["operator"]),
+    (
+        "begin_batches(text)",
+        "begin_batches('x')",
+        &["server", "operator"],
+    ),
     (
         "read_unpurgeable_sessions()",
         "read_unpurgeable_sessions()",
@@ -89,12 +93,12 @@ const FUNCTIONS: [(&str, &str, &[&str]); 42] = [
     (
         "revoke_session_batch(uuid,integer)",
         "revoke_session_batch(NULL)",
-        &["operator"],
+        &["server"],
     ),
     (
         "revoke_orphan_batch(bigint,integer)",
         "revoke_orphan_batch(NULL)",
-        &["operator"],
+        &["server"],
     ),
     (
         "read_refresh_token_stats()",
