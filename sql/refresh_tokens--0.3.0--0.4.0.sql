@@ -234,7 +234,7 @@ BEGIN
            END
       FROM stored AS s
      CROSS JOIN LATERAL auth.check_refresh_token_setting(s.name, s.value) AS f (fault)
-     WHERE s.name OPERATOR(pg_catalog.~~) 'refresh\_tokens.%'
+     WHERE pg_catalog.starts_with(s.name, 'refresh_tokens.')
        AND f.fault IS NOT NULL
      ORDER BY s.name, s.place;
 
@@ -249,7 +249,7 @@ BEGIN
                'Mend the line, and reload the configuration.'
           FROM pg_catalog.pg_file_settings AS f
          CROSS JOIN LATERAL auth.check_refresh_token_setting(pg_catalog.lower(f.name), f.setting) AS c (fault)
-         WHERE pg_catalog.lower(f.name) OPERATOR(pg_catalog.~~) 'refresh\_tokens.%'
+         WHERE pg_catalog.starts_with(pg_catalog.lower(f.name), 'refresh_tokens.')
            AND c.fault OPERATOR(pg_catalog.<>) 'file'
          ORDER BY f.name;
     END IF;
@@ -268,7 +268,7 @@ BEGIN
              WHERE NOT r.rolcanlogin
                AND d.setdatabase IN (0, (SELECT b.oid FROM pg_catalog.pg_database AS b WHERE b.datname OPERATOR(pg_catalog.=) database_name))
            ) AS s
-     WHERE s.name OPERATOR(pg_catalog.~~) 'refresh\_tokens.%'
+     WHERE pg_catalog.starts_with(s.name, 'refresh_tokens.')
        AND EXISTS (SELECT
                      FROM pg_catalog.pg_settings AS k
                     WHERE k.name OPERATOR(pg_catalog.=) s.name
