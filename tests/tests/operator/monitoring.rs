@@ -3,7 +3,6 @@
 //! scripts/test has put their files; where it could not, this is skipped, and that is said.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use postgres::Client;
 use refresh_tokens_tests::{Cluster, Database, issue, rotate, wait_until};
 use serde_json::Value;
 use std::collections::BTreeSet;
