@@ -31,7 +31,9 @@ WITH session AS MATERIALIZED (
      UNION ALL
     -- What goes by itself: once it is old, and its child is revoked too.
     SELECT $4 OPERATOR(pg_catalog.-)
-           GREATEST(t.updated_at, LEAST(pg_catalog.max(c.updated_at), $4), '0001-01-01 00:00:00+00')
+           GREATEST(t.updated_at,
+                    CASE WHEN pg_catalog.max(c.updated_at) IS NOT NULL THEN LEAST(pg_catalog.max(c.updated_at), $4) END,
+                    '0001-01-01 00:00:00+00')
       FROM auth.refresh_tokens AS t
       LEFT JOIN session AS s ON s.id OPERATOR(pg_catalog.=) t.session_id
       LEFT JOIN auth.refresh_tokens AS c ON c.parent OPERATOR(pg_catalog.=) t.token
