@@ -40,8 +40,10 @@ SHOW refresh_tokens.reuse_interval;
 RESET refresh_tokens.reuse_interval;
 SHOW refresh_tokens.idle_timeout;
 SHOW refresh_tokens.session_lifetime;
+-- The message has units from PostgreSQL 17 on.
+\set VERBOSITY sqlstate
 SET refresh_tokens.reuse_interval = -1;
-\echo :SQLSTATE
+\set VERBOSITY default
 SET refresh_tokens.reuse_action = 'forgive';
 \echo :SQLSTATE
 SET refresh_tokens.purge_interval = 60;
