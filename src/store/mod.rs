@@ -4,6 +4,7 @@
 //! token without statements. The order of a call is always the same: lock the session, take the time, read, decide,
 //! write (docs/design.md#order-of-locks).
 
+mod acting_as;
 mod fast_path;
 mod limits;
 mod oauth;

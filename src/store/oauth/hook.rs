@@ -7,13 +7,13 @@
 
 use crate::error::Error;
 use crate::store::Store;
+use crate::store::acting_as::ActingAs;
 use crate::store::plan::plan;
 use crate::store::row::{first, required};
 use crate::store::unlogged::Unlogged;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::pg_sys::BuiltinOid;
-use std::thread::panicking;
 
 plan!(
     FIND_HOOK,
@@ -101,49 +101,9 @@ impl Hook {
         call: &str,
         arguments: &[DatumWithOid<'_>],
     ) -> Result<Option<String>, Error> {
-        let _owner = ActingAs::switch(self.owner);
+        let _owner = ActingAs::switch(self.owner, 0);
         let sql = format!("SELECT {}{call}", self.name);
         let answer = store.client.select(&sql, Some(1), arguments)?;
         Ok(answer.first().get_one()?)
-    }
-}
-
-/// As long as it lives, the current user is another one, restricted as above (vacuum_rel in PostgreSQL).
-struct ActingAs {
-    user: pg_sys::Oid,
-    context: i32,
-    settings: i32,
-}
-
-impl ActingAs {
-    fn switch(user: pg_sys::Oid) -> Self {
-        let restricted =
-            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-        let mut before = Self {
-            user: pg_sys::InvalidOid,
-            context: 0,
-            settings: 0,
-        };
-        // SAFETY: all three are saved, and put back by `drop` or, where an ERROR ends the transaction or
-        // a subtransaction, by PostgreSQL.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
-            pg_sys::SetUserIdAndSecContext(user, before.context | restricted as i32);
-            before.settings = pg_sys::NewGUCNestLevel();
-        }
-        before
-    }
-}
-
-impl Drop for ActingAs {
-    fn drop(&mut self) {
-        if panicking() {
-            return;
-        }
-        // SAFETY: puts back what was there.
-        unsafe {
-            pg_sys::AtEOXact_GUC(false, self.settings);
-            pg_sys::SetUserIdAndSecContext(self.user, self.context);
-        }
     }
 }

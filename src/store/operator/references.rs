@@ -2,6 +2,7 @@
 //! nothing of ON DELETE.
 
 use crate::error::Error;
+use crate::store::acting_as::ActingAs;
 use crate::store::plan::plan;
 use crate::store::row::{required, rows, timestamp, timestamp_argument, uuid, uuids_argument};
 use crate::store::{Store, read};
@@ -132,27 +133,14 @@ impl Store<'_> {
                FROM pg_catalog.unnest($1) AS s (id)
                JOIN {only} {table} AS r ON r.{column} OPERATOR(pg_catalog.=) s.id"
         );
-        let context = pg_sys::SECURITY_LOCAL_USERID_CHANGE
-            | pg_sys::SECURITY_RESTRICTED_OPERATION
-            | pg_sys::SECURITY_NOFORCE_RLS;
-        let (mut user, mut before) = (pg_sys::InvalidOid, 0);
-        // SAFETY: both are put back below, and after an ERROR by the end of the (sub)transaction.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut before);
-            pg_sys::SetUserIdAndSecContext(reference.owner, before | context as i32);
-        }
         let types = [pg_sys::PgOid::from(pg_sys::UUIDARRAYOID)];
+        let _owner = ActingAs::switch(reference.owner, pg_sys::SECURITY_NOFORCE_RLS);
         // Prepared as what writes, so that it sees what was committed before it began.
+        let statement = self.client.prepare_mut(sql.as_str(), &types)?;
         let found = self
             .client
-            .prepare_mut(sql.as_str(), &types)
-            .and_then(|statement| {
-                self.client
-                    .select(&statement, None, &[uuids_argument(sessions)])
-            });
-        // SAFETY: as above.
-        unsafe { pg_sys::SetUserIdAndSecContext(user, before) };
-        rows(found?, |row| {
+            .select(&statement, None, &[uuids_argument(sessions)])?;
+        rows(found, |row| {
             uuid(row, "session_id")?.ok_or(Error::UnexpectedNull)
         })
     }
