@@ -4,7 +4,7 @@
 -- it ignored. So every parameter is declared that a client may send to such an endpoint by a registered extension.
 
 -- What signs access tokens. Nobody is granted anything on it; and a dump leaves it out, since whoever had the dump
--- could be anybody. So after a restore, auth.rotate_signing_key() makes a new key.
+-- could impersonate any user. So after a restore, auth.rotate_signing_key() makes a new key.
 CREATE TABLE auth.signing_keys (
     kid pg_catalog.uuid NOT NULL,
     alg pg_catalog.text NOT NULL,

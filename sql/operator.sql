@@ -26,8 +26,8 @@ CREATE INDEX refresh_token_events_token_id_idx ON auth.refresh_token_events (tok
 -- what has to do with no token, of the last minute
 CREATE INDEX refresh_token_events_no_token_idx ON auth.refresh_token_events (occurred_at) WHERE token_id IS NULL;
 
--- Without row level security: whoever is granted the table may read all of it, and pg_dump would write a policy
--- that CREATE EXTENSION has made out once more.
+-- Without row level security: whoever is granted the table may read all of it, and pg_dump would dump a policy
+-- that CREATE EXTENSION creates too, so that a restore would fail.
 SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events', '');
 SELECT pg_catalog.pg_extension_config_dump('auth.refresh_token_events_id_seq', '');
 

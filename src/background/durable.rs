@@ -88,7 +88,7 @@ fn sleep() {
     check_for_interrupts!();
 }
 
-/// A lock on an object that is no object: no statement locks it, and all that the lock table asks is that all agree on its
+/// A lock on a made-up object: no statement locks it, and all that the lock table asks is that all agree on its
 /// number. Its place is that of objects which all databases share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ticket(u16);

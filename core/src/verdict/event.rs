@@ -12,7 +12,7 @@ pub enum Event {
     ReuseDetected(Reuse),
     /// The token was live when its family was revoked.
     FamilyRevoked,
-    /// Many sessions, whoever's, were ended in one batch. One event tells of all of them.
+    /// Many sessions, of any users, were ended in one batch. One event tells of all of them.
     SessionsRevoked,
     /// The token was live when its session was ended to make room for another one.
     SessionEvicted,

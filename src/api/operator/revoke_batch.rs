@@ -4,7 +4,7 @@ use crate::store;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-/// Ends one batch of sessions, in the order of their ids, whoever's they are: what `auth.revoke_all_sessions` calls.
+/// Ends one batch of sessions, in the order of their ids, of any users: what `auth.revoke_all_sessions` calls.
 ///
 /// Takes the session after which to begin (NULL: with the first one) and how many to end at the most. Returns the last
 /// one that was ended, from which to go on, and how many were; 0 and NULL: there are no more. Sessions that have ended

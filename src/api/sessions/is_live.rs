@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// session at each request (RFC 7009, section 2.1: access tokens end with the grant).
 ///
 /// Takes the session's id. Returns false for NULL, for an unknown session, and for one that was ended
-/// or is past its end by whoever's settings. Works on a standby and in a read-only transaction.
+/// or is past its end by the settings of every role. Works on a standby and in a read-only transaction.
 #[pg_extern(security_definer, stable)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn is_session_live(session_id: Option<pgrx::Uuid>) -> Result<bool, ErrorReport> {

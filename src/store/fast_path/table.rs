@@ -15,7 +15,7 @@ pub(super) struct Table(pub(super) pg_sys::Relation);
 impl Table {
     /// The table `name`, locked to be written; none if there is none by now.
     ///
-    /// As for a statement, the name is looked up again if it changed hands while the lock was waited for:
+    /// As for a statement, the name is looked up again if another table got it while the lock was waited for:
     /// RangeVarGetRelidExtended (catalog/namespace.c; compared with 15, 17 and 18).
     pub(super) fn open(name: &CStr) -> Option<Self> {
         // SAFETY: the names end with NUL and are not written to.

@@ -93,7 +93,7 @@ struct Batch<'a> {
     left: i64,
 }
 
-/// Deletes up to `rows` rows that are due now, by whoever's settings, and counts them.
+/// Deletes up to `rows` rows that are due now by the most lenient settings of any role, and counts them.
 pub fn purge_due(rows: i64) -> Result<i64, Error> {
     write(|store| store.purge(&store.horizon()?, rows))
 }

@@ -37,7 +37,7 @@ pub struct Stats {
 }
 
 impl Store<'_> {
-    /// Figures about the tables, by whoever's settings.
+    /// Figures about the tables, by the most lenient settings of any role.
     pub fn stats(&self) -> Result<Stats, Error> {
         let (now, policy, horizon) = (now(), self.lenient_policy()?, self.horizon()?);
         let arguments = [

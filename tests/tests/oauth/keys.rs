@@ -179,7 +179,7 @@ fn a_row_that_holds_no_key_is_named_as_the_cause() {
     sign_in(&mut client, "");
 }
 
-/// Whoever has a dump could be anybody if it held the keys.
+/// Whoever has a dump could impersonate any user if it held the keys.
 #[test]
 fn a_dump_has_no_signing_key() {
     let database = database();
