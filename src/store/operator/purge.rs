@@ -3,7 +3,7 @@
 use super::events::{by_index, has_events};
 use super::references::{Place, Reference};
 use crate::error::Error;
-use crate::store::plan::plan;
+use crate::store::plan::{Plan, plan};
 use crate::store::row::{
     first, required, timestamp, timestamp_argument, uuid_array, uuids_argument,
 };
@@ -246,27 +246,23 @@ impl Batch<'_> {
 
     /// Tokens that somebody has damaged, and that no time leads to.
     fn undated_tokens(&mut self) -> Result<(), Error> {
-        while self.left > 0 {
-            let round = self.left.min(MAX_ROUND);
-            let arguments = [timestamp_argument(self.horizon.over), round.into()];
-            let row = PURGE_UNDATED.run(self.store.client, &arguments)?.first();
-            let gone: i64 = required(&row, "gone")?;
-            self.left -= gone;
-            if gone < round {
-                return Ok(());
-            }
-            rest();
-        }
-        Ok(())
+        self.delete(&PURGE_UNDATED, self.horizon.over)
     }
 
     fn old_events(&mut self) -> Result<(), Error> {
-        while self.left > 0 && has_events() {
+        if !has_events() {
+            return Ok(());
+        }
+        let _by_index = by_index();
+        self.delete(&PURGE_EVENTS, self.horizon.events)
+    }
+
+    /// Deletes by `plan` what lies `before` a time, round after round.
+    fn delete(&mut self, plan: &Plan, before: Timestamp) -> Result<(), Error> {
+        while self.left > 0 {
             let round = self.left.min(MAX_ROUND);
-            let arguments = [timestamp_argument(self.horizon.events), round.into()];
-            let by_index = by_index();
-            let row = PURGE_EVENTS.run(self.store.client, &arguments)?.first();
-            drop(by_index);
+            let arguments = [timestamp_argument(before), round.into()];
+            let row = plan.run(self.store.client, &arguments)?.first();
             let gone: i64 = required(&row, "gone")?;
             self.left -= gone;
             if gone < round {
@@ -285,10 +281,10 @@ impl Batch<'_> {
         (look, look.max(round - look))
     }
 
-    /// Deletes those of the locked `sessions` that have no token left, and that nobody refers to. Whichever are too many for the batch, or
-    /// have tokens left, or stay, get an end that is long past, if they had none: the next batch finds them by it, nothing
-    /// revives what is deleted in part, and a transaction with an older snapshot meets a row that was written.
-    /// Gives whether none is left for another batch.
+    /// Deletes those of the locked `sessions` that have no token left, and that nobody refers to. The others get an end that
+    /// is long past, if they had none. By it the next batch finds them, and nothing revives what is deleted in part; and
+    /// their rows are written, so that a transaction with an older snapshot can't lock them. Gives whether none is left for
+    /// another batch.
     fn emptied(&mut self, sessions: &[Uuid]) -> Result<bool, Error> {
         if sessions.is_empty() {
             return Ok(true);
