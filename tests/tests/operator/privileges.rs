@@ -524,6 +524,25 @@ fn every_function_is_in_the_matrix() {
     assert_eq!(found, known);
 }
 
+/// Monitoring has the tier `operator`: whoever gets its password can log nobody out.
+#[test]
+fn only_a_server_ends_every_session() {
+    let database = Database::create();
+    let mut superuser = database.connect();
+    issue(&mut superuser, "alice");
+    let live = "SELECT count(*)::text FROM auth.refresh_tokens WHERE NOT revoked";
+    for tier in TIERS.into_iter().filter(|tier| *tier != "server") {
+        let mut client = database.connect_as(&role_of_tier(&database, tier));
+        let called = client.batch_execute("CALL auth.revoke_all_sessions()");
+        assert_eq!(error_code(called), "42501", "{tier}");
+    }
+    assert_eq!(lines(&mut superuser, live), ["1"]);
+    let mut server = database.connect_as(&role_of_tier(&database, "server"));
+    let called = server.batch_execute("CALL auth.revoke_all_sessions()");
+    called.expect("a server may");
+    assert_eq!(lines(&mut superuser, live), ["0"]);
+}
+
 #[test]
 fn a_tier_has_its_functions_and_no_other() {
     let database = Database::create();
