@@ -961,9 +961,13 @@ fn run_till_met(fuzz: &mut Fuzz, corrupt: bool, unmet: impl Fn(&Fuzz) -> Vec<Str
     panic!("FUZZ_SEED={}: never met: {:?}", fuzz.seed, unmet(fuzz));
 }
 
+/// What every call here gets an error from: it answers a procedure that can commit, and these calls are in a transaction.
+const ANSWERS_A_PROCEDURE: &str = "begin_batches";
+
 /// The functions that have given no answer yet.
 fn silent(fuzz: &Fuzz) -> Vec<String> {
-    let names = fuzz.functions.iter().map(|function| &function.name);
+    let names = (fuzz.functions.iter().map(|function| &function.name))
+        .filter(|&name| name != ANSWERS_A_PROCEDURE);
     let silent = names.filter(|&name| !fuzz.answered.contains_key(name));
     silent.cloned().collect()
 }
