@@ -7,6 +7,7 @@ use crate::store::row::{required, timestamp_argument};
 use crate::store::scoped_setting::ScopedSetting;
 use crate::store::tokens::Caller;
 use pgrx::pg_sys;
+use pgrx::spi::SpiTupleTable;
 use refresh_tokens_core::label::Label;
 use refresh_tokens_core::time::Timestamp;
 use refresh_tokens_core::verdict::Event;
@@ -98,15 +99,9 @@ impl Store<'_> {
             FAILURES_PER_MINUTE.into(),
         ];
         let by_index = by_index();
-        let recorded = RECORD_FAILURE.run(self.client, &arguments)?;
+        let event = RECORD_FAILURE.run(self.client, &arguments)?;
         drop(by_index);
-        if recorded.is_empty() {
-            return Ok(false);
-        }
-        if notifies {
-            self.send(required(&recorded.first(), "event_id")?)?;
-        }
-        Ok(true)
+        self.send_recorded(event, notifies)
     }
 
     /// Records `event`, which has to do with so many tokens that one row tells of all of them, at the time `at`, and sends
@@ -129,16 +124,22 @@ impl Store<'_> {
             caller.user_agent.into(),
             caller.ip.clone().into(),
         ];
-        let recorded = RECORD_BATCH.run(self.client, &arguments)?;
-        match notifies {
-            true => self.send(required(&recorded.first(), "event_id")?),
-            false => Ok(()),
-        }
+        let event = RECORD_BATCH.run(self.client, &arguments)?;
+        self.send_recorded(event, notifies).map(drop)
     }
 
-    /// Tells those who listen of the event `id`, when the transaction commits.
-    fn send(&self, id: i64) -> Result<(), Error> {
-        SEND.run(self.client, &[id.into()]).map(drop)
+    /// Tells those who listen of the `event` in this row, when the transaction commits, if it `notifies`; whether there
+    /// is a row.
+    fn send_recorded(&self, event: SpiTupleTable<'_>, notifies: bool) -> Result<bool, Error> {
+        let row = event.first();
+        if row.is_empty() {
+            return Ok(false);
+        }
+        if notifies {
+            let id: i64 = required(&row, "event_id")?;
+            SEND.run(self.client, &[id.into()])?;
+        }
+        Ok(true)
     }
 }
 
