@@ -295,7 +295,8 @@ fn two_devices_that_rotate_and_log_the_others_out_in_one_transaction_are_retried
                 scope.spawn(move || {
                     let mut client = database.connect();
                     let mut outcomes = Vec::new();
-                    for attempt in 0..2 {
+                    // The one that was chosen may meet the other again before that one has gone on.
+                    for attempt in 0..20 {
                         let mut transaction = client.transaction().expect("a transaction");
                         let status = rotate(&mut transaction, device.token())
                             .expect("a verdict")
@@ -326,8 +327,10 @@ fn two_devices_that_rotate_and_log_the_others_out_in_one_transaction_are_retried
             .map(|caller| caller.join().expect("no panic"));
         outcomes.collect()
     });
-    let mut outcomes: Vec<_> = outcomes.iter().map(|outcome| outcome.join(" ")).collect();
-    outcomes.sort_unstable();
-    assert_eq!(outcomes, ["40P01 revoked", "rotated"]);
+    let deadlocks = outcomes.iter().flatten().filter(|&code| code == "40P01");
+    assert!(deadlocks.count() > 0, "{outcomes:?}");
+    let mut last: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.last()).collect();
+    last.sort_unstable();
+    assert_eq!(last, ["revoked", "rotated"], "{outcomes:?}");
     assert_invariants(&mut client);
 }
