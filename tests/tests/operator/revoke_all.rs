@@ -329,7 +329,10 @@ fn two_devices_that_rotate_and_log_the_others_out_in_one_transaction_are_retried
     });
     let deadlocks = outcomes.iter().flatten().filter(|&code| code == "40P01");
     assert!(deadlocks.count() > 0, "{outcomes:?}");
-    let mut last: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.last()).collect();
+    let mut last: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.last())
+        .collect();
     last.sort_unstable();
     assert_eq!(last, ["revoked", "rotated"], "{outcomes:?}");
     assert_invariants(&mut client);
